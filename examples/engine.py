@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An engine for reelraft in a few lines: see docs/engines.md.
 
-    REELRAFT_ENGINE_TOKEN=rre_… python3 engine.py http://node1:8401 BUILD
+    REELRAFT_ENGINE_TOKEN=rre_… SSL_CERT_FILE=ca.pem python3 engine.py https://node1:8401 BUILD
 
 BUILD is what `reelraft engine --show-build` prints on a machine with the same ffmpeg and
 processor features.
@@ -9,6 +9,8 @@ processor features.
 import hashlib, json, os, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 
 server, build = sys.argv[1].rstrip("/"), sys.argv[2]
+if not server.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+    sys.exit("a token is not sent in clear to another machine: ask by https://")
 running = {}  # task -> what its thread looks at
 
 

@@ -24,6 +24,7 @@ use reelraft_proto::{
         upload_server::Message as Down,
     },
 };
+use reelraft_trust::is_loopback;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -76,6 +77,10 @@ async fn connect(endpoint: &str) -> Result<Jobs> {
     let text = std::env::var("REELRAFT_SECRET").unwrap_or_default();
     let secret = Secret::new(&text).ok_or("the secret can't be sent as metadata")?;
     let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))?;
+    // Beyond loopback nodes speak by TLS, which this client leaves out.
+    if secret.is_set() && !is_loopback(endpoint.uri().host().unwrap_or_default()) {
+        return Err("a secret is not sent in clear to another machine".into());
+    }
     let channel = endpoint.connect().await?;
     Ok(JobsClient::with_interceptor(channel, secret))
 }

@@ -66,11 +66,7 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
 ///
 /// # Errors
 /// Why it can't work, or was refused.
-pub fn run_engine(
-    args: EngineArgs,
-    servers: Vec<String>,
-    anchor: Option<String>,
-) -> Result<(), Problem> {
+pub fn run_engine(args: EngineArgs, way: engine::Way) -> Result<(), Problem> {
     keep_memory_together();
     log_to_stderr(LogFormat::Text);
     let runtime = runtime();
@@ -80,7 +76,7 @@ pub fn run_engine(
             stop_signal().await;
             let _ = stopper.send(true);
         });
-        engine::run(args, servers, anchor, stop).await
+        engine::run(args, way, stop).await
     });
     runtime.shutdown_background();
     result

@@ -14,7 +14,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
     config::{self, NodeArgs, NodeConfig},
     doctor,
-    engine::EngineArgs,
+    engine::{self, EngineArgs},
     server::{recovery, restore},
 };
 use reelraft_cli::{
@@ -160,7 +160,8 @@ fn command() -> clap::Command {
     let mut shown = whole.clone();
     for (name, options) in unused {
         for option in whole.get_arguments() {
-            if options.contains(&option.get_id().as_str()) {
+            let id = option.get_id().as_str();
+            if options.contains(&id) || id == "plaintext" {
                 // clap does not override a subcommand's own option with a shared one.
                 let hidden = option.clone().hide(true);
                 shown = shown.mut_subcommand(name, |command| command.arg(hidden));
@@ -303,8 +304,13 @@ fn run_engine(
     credential: impl FnOnce() -> Result<String, Problem>,
 ) -> u8 {
     let Some(EngineCommand::Token(command)) = command else {
-        let GlobalArgs { server, ca, .. } = globals;
-        return finish(daemon::run_engine(args, server, ca).map_err(node_error));
+        let named = globals.server.into_iter();
+        let way = engine::Way {
+            servers: named.filter(|url| !url.is_empty()).collect(),
+            anchor: globals.ca,
+            plaintext: globals.plaintext,
+        };
+        return finish(daemon::run_engine(args, way).map_err(node_error));
     };
     match credential() {
         Ok(credential) => {

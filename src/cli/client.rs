@@ -19,11 +19,11 @@ use reelraft_proto::{
     dial,
     v1::{access_client::AccessClient, cluster_client::ClusterClient, jobs_client::JobsClient},
 };
-use reelraft_trust::{Anchor, Connector};
+use reelraft_trust::Connector;
 use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use crate::{
-    door::{Door, HttpDoor, Wire},
+    door::{Door, ENDPOINT_HINT, HttpDoor, Showing, Wire},
     error::{CliError, problem_of},
     limits::{
         ANSWER_MS, BACKOFF_MS_MAX, BACKOFF_MS_MIN, CALL_MS, CONNECT_STAGGER_MS, FOLLOW_MS,
@@ -113,13 +113,9 @@ impl Client {
     /// Takes `host:port` names; nothing is connected yet.
     ///
     /// # Errors
-    /// [`CliError::Usage`] if there is no name, or one is not an address.
-    pub fn new(
-        names: &[String],
-        (secret, anchor): (Secret, Option<Anchor>),
-        screen: Arc<Screen>,
-    ) -> Result<Self, CliError> {
-        let hint = "give host:port, several with commas, such as 127.0.0.1:7401,127.0.0.1:7402";
+    /// [`CliError::Usage`] if there is no name, or one is not an address, or no place
+    /// for a secret.
+    pub fn new(names: &[String], showing: &Showing, screen: Arc<Screen>) -> Result<Self, CliError> {
         let mut kept: Vec<String> = Vec::new();
         let mut doors = Vec::new();
         for name in names.iter().map(|name| name.trim()) {
@@ -132,32 +128,28 @@ impl Client {
             if address.is_empty() || kept.iter().any(|known| known == address) {
                 continue;
             }
-            let door = Door::grpc(address, anchor.as_ref())
-                .ok_or_else(|| CliError::usage(format!("'{name}' is not an endpoint"), hint))?;
-            doors.push(door);
+            doors.push(Door::grpc(address, showing)?);
             kept.push(address.to_string());
         }
         if kept.is_empty() {
-            return Err(CliError::usage("there are no endpoints", hint));
+            return Err(CliError::usage("there are no endpoints", ENDPOINT_HINT));
         }
-        Ok(Client::of(kept, doors, secret, screen))
+        Ok(Client::of(kept, doors, showing.secret.clone(), screen))
     }
 
     /// Takes URLs of HTTP ports; nothing is connected yet.
     ///
     /// # Errors
-    /// [`CliError::Usage`] for what is no such URL.
+    /// [`CliError::Usage`] for what is no such URL, or no place for a secret.
     pub fn over_http(
         urls: &[&String],
-        (secret, anchor): (Secret, Option<Anchor>),
+        showing: &Showing,
         screen: Arc<Screen>,
     ) -> Result<Self, CliError> {
         let names: Vec<String> = urls.iter().map(|url| url.trim().to_string()).collect();
-        let doors = names
-            .iter()
-            .map(|url| HttpDoor::new(url, &secret, anchor.as_ref()));
+        let doors = names.iter().map(|url| HttpDoor::new(url, showing));
         let doors: Result<Vec<_>, _> = doors.map(|door| Ok(Door::Http(door?))).collect();
-        Ok(Client::of(names, doors?, secret, screen))
+        Ok(Client::of(names, doors?, showing.secret.clone(), screen))
     }
 
     /// Takes the one node whose process this is.

@@ -16,7 +16,7 @@ use reelraft_proto::{
     problem::to_status,
     v1,
 };
-use reelraft_trust::{Anchor, Connector, certificate_trouble};
+use reelraft_trust::{Anchor, Connector, certificate_trouble, is_loopback};
 use reqwest::{Url, header::CONTENT_TYPE, redirect};
 use serde::Deserialize;
 use tonic::{
@@ -37,6 +37,10 @@ const TIMING: Timing = Timing {
     keepalive_every: Duration::from_millis(KEEPALIVE_MS),
     keepalive_timeout: Duration::from_millis(KEEPALIVE_TIMEOUT_MS),
 };
+
+/// How endpoints are given.
+pub const ENDPOINT_HINT: &str =
+    "give host:port, several with commas, such as 127.0.0.1:7401,127.0.0.1:7402";
 
 /// A refusal of the HTTP port (RFC 9457).
 const PROBLEM_TYPE: &str = "application/problem+json";
@@ -66,14 +70,53 @@ pub enum Wire {
     Http(GrpcWebClientService<HttpDoor>, HttpDoor),
 }
 
+/// What a client shows the nodes, and what it asks of them before.
+#[derive(Clone)]
+pub struct Showing {
+    /// The cluster's secret or a key, where there is one.
+    pub secret: Secret,
+    /// What nodes are known by, where they speak by TLS.
+    pub anchor: Option<Anchor>,
+    /// Whether the secret may be said in clear, whoever can hear it.
+    pub plaintext: bool,
+}
+
+impl Showing {
+    /// Refuses to say the secret where others on the way could hear it: a node that
+    /// speaks by TLS refuses what comes in clear, but has been told by then.
+    fn check_in_clear(&self, name: &str, host: &str, hint: &str) -> Result<(), CliError> {
+        if !self.secret.is_set() || self.plaintext || is_loopback(host) {
+            return Ok(());
+        }
+        let cause = format!("the secret or key would go to '{name}' in clear, for all to read");
+        Err(CliError::usage(cause, hint))
+    }
+}
+
 impl Door {
     /// The gRPC port at `host:port`, with TLS where there is something to know the
-    /// node by. `None` if that is no address.
-    pub fn grpc(address: &str, anchor: Option<&Anchor>) -> Option<Self> {
-        Door::to_node(address, anchor.map(Anchor::connector))
+    /// node by.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for what is no address, or no place for a secret.
+    pub fn grpc(address: &str, showing: &Showing) -> Result<Self, CliError> {
+        let no_address = |_| {
+            let cause = format!("'{address}' is not an endpoint");
+            CliError::usage(cause, ENDPOINT_HINT)
+        };
+        let endpoint = dial::endpoint(address, TIMING).map_err(no_address)?;
+        if showing.anchor.is_none() {
+            let host = endpoint.uri().host().unwrap_or_default();
+            let hint = "give --ca: what `reelraft cluster cert ca` writes on a node's machine, or \
+                        sha256: with the hash that nodes log; --plaintext sends it all the same";
+            showing.check_in_clear(address, host, hint)?;
+        }
+        let connector = showing.anchor.as_ref().map(Anchor::connector);
+        Ok(Door::Grpc(Box::new(endpoint), connector))
     }
 
-    /// The same with what makes its connections.
+    /// The port of this process's own node, with what makes its connections. `None` if
+    /// that is no address.
     pub fn to_node(address: &str, connector: Option<Connector>) -> Option<Self> {
         let endpoint = dial::endpoint(address, TIMING).ok()?;
         Some(Door::Grpc(Box::new(endpoint), connector))
@@ -127,7 +170,7 @@ impl HttpDoor {
     ///
     /// # Errors
     /// [`CliError::Usage`] for what is no such URL.
-    pub fn new(text: &str, secret: &Secret, anchor: Option<&Anchor>) -> Result<Self, CliError> {
+    pub fn new(text: &str, showing: &Showing) -> Result<Self, CliError> {
         let hint = "give it as http://HOST:PORT or https://HOST, without a query";
         let usage = |cause: &str| CliError::usage(format!("'{text}' {cause}"), hint);
         let base = Url::parse(text).map_err(|_| usage("is not a URL"))?;
@@ -141,6 +184,12 @@ impl HttpDoor {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(usage("has more than a path"));
         }
+        let host = base.host_str().unwrap_or_default();
+        if base.scheme() == "http" {
+            let hint = "give it as https://…, and --ca where a certificate of the cluster's is \
+                        shown; --plaintext sends it all the same";
+            showing.check_in_clear(text, host, hint)?;
+        }
         // Another part of the program may have chosen the same one before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -152,19 +201,21 @@ impl HttpDoor {
             cause: error.to_string(),
             hint: "see whether this machine has root certificates (ca-certificates)".into(),
         };
-        let client = match (base.scheme(), anchor) {
+        let client = match (base.scheme(), &showing.anchor) {
             ("https", Some(anchor)) => {
                 let config = anchor.http_config().map_err(|error| unready(&error))?;
                 client.tls_backend_preconfigured(config)
             }
             ("https", None) => client,
+            // A proxy for the outside would be told what is for this machine alone.
+            _ if is_loopback(host) => client.tls_certs_only([]).no_proxy(),
             _ => client.tls_certs_only([]),
         };
         let client = client.build().map_err(|error| unready(&error))?;
         Ok(HttpDoor {
             client,
             base: Arc::new(base),
-            secret: secret.clone(),
+            secret: showing.secret.clone(),
         })
     }
 
@@ -289,6 +340,54 @@ impl Service<http::Request<Body>> for Wire {
                 let answer = calls.call(request);
                 Box::pin(async { Ok(answer.await?.map(Body::new)) })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn showing(secret: &str, ca: Option<&str>, plaintext: bool) -> Showing {
+        Showing {
+            secret: Secret::new(secret).unwrap(),
+            anchor: ca.map(|ca| Anchor::parse(ca).unwrap()),
+            plaintext,
+        }
+    }
+
+    /// Whether a secret may be said there: by gRPC, and by HTTP.
+    fn may(address: &str, showing: &Showing) -> (bool, bool) {
+        let refused = |result: Result<(), CliError>| {
+            let error = result.err()?;
+            assert_eq!(error.kind(), "usage", "{error}");
+            assert!(error.to_string().contains("in clear"), "{error}");
+            assert!(!error.to_string().contains("hush"), "{error}");
+            assert!(error.hint().contains("--ca"), "{}", error.hint());
+            Some(error)
+        };
+        let grpc = Door::grpc(address, showing).map(drop);
+        let http = HttpDoor::new(&format!("http://{address}"), showing).map(drop);
+        (refused(grpc).is_none(), refused(http).is_none())
+    }
+
+    #[test]
+    fn a_secret_is_not_said_in_clear_to_a_network() {
+        let plain = showing("hush", None, false);
+        for own in ["127.0.0.1:7401", "localhost:7401", "[::1]:7401"] {
+            assert_eq!(may(own, &plain), (true, true), "{own}");
+        }
+        let hash = format!("sha256:{}", "0".repeat(64));
+        let known = showing("hush", Some(&hash), false);
+        for other in ["10.0.0.1:7401", "node1:7401", "[fd00::1]:7401"] {
+            assert_eq!(may(other, &plain), (false, false), "{other}");
+            // By gRPC what nodes are known by means TLS; in a URL the scheme says it.
+            assert_eq!(may(other, &known), (true, false), "{other}");
+            assert_eq!(may(other, &showing("hush", None, true)), (true, true));
+            assert_eq!(may(other, &showing("", None, false)), (true, true));
+            let https = format!("https://{other}");
+            assert!(HttpDoor::new(&https, &known).is_ok(), "{other}");
         }
     }
 }

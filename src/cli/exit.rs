@@ -33,7 +33,7 @@ pub(crate) struct Meaning {
 /// Kinds of the client and of the nodes, and names of gRPC codes.
 const MEANINGS: [Meaning; 17] = [
     Meaning {
-        kinds: &["usage", "bad-config", "invalid-argument"],
+        kinds: &["usage", "bad-config", "invalid-argument", "speaks-https"],
         exit: USAGE,
         hint: "see the command's --help",
     },

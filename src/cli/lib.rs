@@ -38,11 +38,11 @@ mod transfer;
 
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use reelraft_proto::auth::Secret;
 use reelraft_trust::Anchor;
 
-use crate::client::Client;
+use crate::{client::Client, door::Showing};
 pub use crate::{
     commands::{
         ClientCommand, EngineTokenCommand,
@@ -101,6 +101,15 @@ pub struct GlobalArgs {
         hide_env_values = true
     )]
     pub ca: Option<String>,
+    /// Send the secret, the key or an engine's token in clear, where there is no TLS
+    /// beyond this machine: only in a network that nobody else can listen in on
+    #[arg(
+        long,
+        global = true,
+        env = "REELRAFT_PLAINTEXT",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub plaintext: bool,
     /// How answers are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -221,7 +230,11 @@ fn client_of(globals: &GlobalArgs, secret: &str, screen: &Arc<Screen>) -> Result
         let hint = "give --ca the file that `reelraft cluster cert ca` writes, or sha256:HASH";
         CliError::usage(format!("--ca: {error}"), hint)
     })?;
-    let known_by = (secret, anchor);
+    let showing = Showing {
+        secret,
+        anchor,
+        plaintext: globals.plaintext,
+    };
     let urls: Vec<&String> = globals
         .server
         .iter()
@@ -230,11 +243,11 @@ fn client_of(globals: &GlobalArgs, secret: &str, screen: &Arc<Screen>) -> Result
     let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
     let given = globals.endpoints.iter().any(|name| !name.is_empty());
     if !urls.is_empty() {
-        Client::over_http(&urls, known_by, screen.clone())
+        Client::over_http(&urls, &showing, screen.clone())
     } else if unset && !given {
         let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
-        Client::new(&names.collect::<Vec<_>>(), known_by, screen.clone())
+        Client::new(&names.collect::<Vec<_>>(), &showing, screen.clone())
     } else {
-        Client::new(&globals.endpoints, known_by, screen.clone())
+        Client::new(&globals.endpoints, &showing, screen.clone())
     }
 }

@@ -10,12 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use reelraft_model::Problem;
-use reelraft_trust::Anchor;
-use reqwest::{Body, Client, Method, Response, header};
+use reelraft_trust::{Anchor, SPEAKS_HTTPS, is_loopback};
+use reqwest::{Body, Client, Method, Response, Url, header};
 use rustls::crypto::ring;
 use serde_json::Value;
+use tracing::debug;
 
 use crate::limits::{ENGINE_ANSWER_MAX, ENGINE_CONNECT_MAX};
+
+/// The refusal of a port that was asked by `http` and speaks by TLS alone.
+pub const ONLY_HTTPS: &str = "speaks-https";
 
 /// Why a request gave nothing.
 #[derive(Clone, Debug)]
@@ -35,25 +39,58 @@ impl std::fmt::Display for LinkError {
     }
 }
 
+/// The way to the members, as all commands have it.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Their HTTP ports.
+    pub servers: Vec<String>,
+    /// What they are known by.
+    pub anchor: Option<String>,
+    /// Whether the token may be said in clear, whoever can hear it.
+    pub plaintext: bool,
+}
+
 /// The members, of which one is asked. Clones share all.
 #[derive(Clone)]
 pub struct Members {
     client: Client,
     token: Arc<str>,
     known: Arc<RwLock<Vec<String>>>,
+    /// How many of these were named by whoever started the engine.
+    given: usize,
     current: Arc<AtomicUsize>,
+    plaintext: bool,
+}
+
+/// Whether what is said to a URL can be heard by others on the way.
+fn is_in_clear(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host_str().is_some_and(is_loopback)
+}
+
+/// A URL of a member's HTTP port.
+fn port_of(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 impl Members {
-    /// Members at these addresses.
+    /// The members at the end of this way.
     ///
     /// # Errors
-    /// `bad-config` where they can't be known by what is said.
-    pub fn new(
-        servers: Vec<String>,
-        token: String,
-        anchor: Option<String>,
-    ) -> Result<Self, Problem> {
+    /// `bad-config` for what is no URL of one, where the token would be said in clear to
+    /// a network, and where they can't be known by what is said.
+    pub fn new(way: Way, token: String) -> Result<Self, Problem> {
+        let Way {
+            servers,
+            anchor,
+            plaintext,
+        } = way;
+        let trimmed = servers
+            .iter()
+            .map(|url| url.trim().trim_end_matches('/').to_string());
+        let servers: Vec<String> = trimmed.collect();
+        let urls = servers.iter().map(|server| check(server, plaintext));
+        let urls = urls.collect::<Result<Vec<_>, _>>()?;
         // Another part of the program may have done so, with the same one.
         let _ = ring::default_provider().install_default();
         let bad = |cause: String| Problem::new("bad-config", cause, "see --ca");
@@ -69,16 +106,27 @@ impl Members {
             Some(config) => builder.tls_backend_preconfigured(config),
             None => builder,
         };
+        // A proxy for the outside would be told what is for this machine alone.
+        let here = |url: &Url| url.scheme() == "http" && !is_in_clear(url);
+        let builder = match urls.iter().all(here) {
+            true => builder.no_proxy(),
+            false => builder,
+        };
         let client = builder.build().map_err(|error| bad(error.to_string()))?;
-        let trimmed = servers
-            .into_iter()
-            .map(|url| url.trim_end_matches('/').to_string());
         Ok(Members {
             client,
             token: token.into(),
-            known: Arc::new(RwLock::new(trimmed.collect())),
+            given: servers.len(),
+            known: Arc::new(RwLock::new(servers)),
             current: Arc::default(),
+            plaintext,
         })
+    }
+
+    /// Whether this member was named by whoever started the engine.
+    pub fn was_given(&self, member: &str) -> bool {
+        let known = self.known();
+        known.iter().take(self.given).any(|given| given == member)
     }
 
     fn known(&self) -> Vec<String> {
@@ -97,12 +145,14 @@ impl Members {
         self.current.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Learns of further members.
+    /// Learns of further members, but for those that the token would be said to in clear.
     pub fn learn(&self, servers: &[String]) {
         let mut known = self.known.write().expect("no holder of this lock panics");
         for server in servers {
             let server = server.trim_end_matches('/');
-            if !known.iter().any(|one| one == server) {
+            if check(server, self.plaintext).is_err() {
+                debug!(server, "is no place for a token");
+            } else if !known.iter().any(|one| one == server) {
                 known.push(server.to_string());
             }
         }
@@ -159,6 +209,23 @@ pub struct Place {
     pub task: String,
 }
 
+/// Where a member is asked, if a token may be said there.
+fn check(server: &str, plaintext: bool) -> Result<Url, Problem> {
+    let bad = |cause: String, hint: &str| Problem::new("bad-config", cause, hint);
+    let url = port_of(server).ok_or_else(|| {
+        let cause = format!("'{server}' is no URL of an HTTP port");
+        bad(cause, "give --server as https://HOST:PORT")
+    })?;
+    match is_in_clear(&url) && !plaintext {
+        true => Err(bad(
+            format!("the engine's token would go to '{server}' in clear, for all to read"),
+            "give --server as https://…, and --ca where a certificate of the cluster's is shown; \
+             --plaintext sends it all the same",
+        )),
+        false => Ok(url),
+    }
+}
+
 fn lost(error: reqwest::Error) -> LinkError {
     LinkError::Lost(error.without_url().to_string())
 }
@@ -169,7 +236,13 @@ async fn answered(sent: Result<Response, reqwest::Error>) -> Result<Response, Li
         return Ok(answer);
     }
     let status = answer.status();
-    let said = document(answer).await.unwrap_or_default();
+    let said = answer.bytes().await.unwrap_or_default();
+    if String::from_utf8_lossy(&said).contains(SPEAKS_HTTPS) {
+        let hint = "give it to --server as https://…, and its authority as --ca";
+        let cause = format!("the node answers: {SPEAKS_HTTPS}");
+        return Err(LinkError::Refused(Problem::new(ONLY_HTTPS, cause, hint)));
+    }
+    let said: Value = serde_json::from_slice(&said).unwrap_or_default();
     let text = |name: &str| said[name].as_str().unwrap_or_default().to_string();
     match text("kind") {
         // A proxy's own, as a rule.
@@ -211,3 +284,89 @@ impl Pauses {
 /// The first pause, and how many of it the longest has.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSES_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn members(servers: &[&str], plaintext: bool) -> Result<Members, Problem> {
+        let way = Way {
+            servers: servers.iter().map(|server| (*server).to_string()).collect(),
+            anchor: None,
+            plaintext,
+        };
+        Members::new(way, "token".into())
+    }
+
+    #[test]
+    fn a_token_is_not_said_in_clear_to_a_network() {
+        for fine in [
+            "https://node1:8401/",
+            "http://127.0.0.1:8401",
+            "http://localhost:8401",
+            "http://[::1]:8401",
+        ] {
+            assert!(members(&[fine], false).is_ok(), "{fine}");
+        }
+        for clear in [
+            "http://node1:8401",
+            "HTTP://10.0.0.1",
+            "http://localhost@10.0.0.1:8401",
+        ] {
+            let refused = members(&["https://node2:8401", clear], false);
+            let refused = refused.err().unwrap();
+            assert_eq!(refused.kind, "bad-config");
+            assert!(refused.cause.contains("in clear"), "{refused}");
+            assert!(refused.hint.contains("--ca"), "{refused}");
+            assert!(members(&[clear], true).is_ok(), "{clear}");
+        }
+        assert!(members(&["node1:8401"], true).is_err());
+    }
+
+    /// Nor where another member says so.
+    #[test]
+    fn a_member_that_is_asked_in_clear_is_not_learnt_of() {
+        let told = ["http://node2:8401".to_string(), "https://node3:8401".into()];
+        let careful = members(&["https://node1:8401"], false).unwrap();
+        careful.learn(&told);
+        assert_eq!(
+            careful.known(),
+            ["https://node1:8401", "https://node3:8401"]
+        );
+        let bold = members(&["https://node1:8401"], true).unwrap();
+        bold.learn(&told);
+        assert_eq!(bold.known().len(), 3);
+        assert!(bold.was_given("https://node1:8401"));
+        assert!(!bold.was_given("https://node3:8401"));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_speaks_https_alone_is_told_by_name() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            let _ = socket.read(&mut asked).await;
+            let length = SPEAKS_HTTPS.len();
+            let answer = format!(
+                "HTTP/1.1 400 Bad Request\r\nContent-Length: {length}\r\n\r\n{SPEAKS_HTTPS}"
+            );
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let members = members(&[&server], false).unwrap();
+        match members.ask(&server, "register", &Value::Null).await {
+            Err(LinkError::Refused(problem)) => {
+                assert_eq!(problem.kind, ONLY_HTTPS);
+                assert!(problem.hint.contains("https://"), "{problem}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

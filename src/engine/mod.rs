@@ -18,13 +18,14 @@ use reelraft_model::Problem;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+pub use self::link::Way;
 use self::{folder::WorkFolder, link::Members, machine::Machine, session::Session, work::Works};
 use crate::limits::ENGINE_RUNS_MAX;
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// The engine's token, from `reelraft engine-token create`. Prefer the variable, which
+    /// The engine's token, from `reelraft engine token create`. Prefer the variable, which
     /// other users can't read
     #[arg(long, env = "REELRAFT_ENGINE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -55,17 +56,11 @@ fn failed(error: &reelraft_media::MediaError) -> Problem {
     Problem::new(error.kind(), error.to_string(), error.hint())
 }
 
-/// Runs an engine until `stop` is set; `servers` are HTTP ports of members, and `anchor`
-/// what they are known by.
+/// Runs an engine until `stop` is set.
 ///
 /// # Errors
 /// Why it can't work: no ffmpeg, no token, or one that is refused.
-pub async fn run(
-    args: EngineArgs,
-    servers: Vec<String>,
-    anchor: Option<String>,
-    stop: watch::Receiver<bool>,
-) -> Result<(), Problem> {
+pub async fn run(args: EngineArgs, way: Way, stop: watch::Receiver<bool>) -> Result<(), Problem> {
     let tools = Tools::find().map_err(|error| failed(&error))?;
     let build = reelraft_media::probe_build(&tools).await;
     let build = build.map_err(|error| failed(&error))?;
@@ -80,13 +75,14 @@ pub async fn run(
         .ok_or_else(|| {
             missing(
                 "the engine has no token",
-                "set REELRAFT_ENGINE_TOKEN to what `reelraft engine-token create NAME` printed",
+                "set REELRAFT_ENGINE_TOKEN to what `reelraft engine token create NAME` printed",
             )
         })?;
-    if servers.is_empty() {
-        let hint = "give --server with the HTTP port of a node, such as http://node1:8401";
+    if way.servers.is_empty() {
+        let hint = "give --server with the HTTP port of a node, such as https://node1:8401";
         return Err(missing("the engine knows no node", hint));
     }
+    let members = Members::new(way, token)?;
     check_confined(&tools, args.unconfined).await?;
     let place = args.work.unwrap_or_else(std::env::temp_dir);
     let unfit = |error: std::io::Error| {
@@ -113,7 +109,6 @@ pub async fn run(
         labels: args.label.into_iter().collect(),
         tools,
     };
-    let members = Members::new(servers, token, anchor)?;
     let works = Works::new(machine.tools.clone(), root.to_path_buf()).await?;
     let session = Session::new(members, Arc::new(works), machine);
     session.run(stop).await

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Duration};
 use tracing::{debug, info, warn};
 
 use super::{
-    link::{LinkError, Members, Pauses, Place},
+    link::{LinkError, Members, ONLY_HTTPS, Pauses, Place},
     machine::Machine,
     work::{Asked, Works},
 };
@@ -78,6 +78,13 @@ impl Session {
             };
             match error {
                 LinkError::Refused(problem) if FINAL.contains(&problem.kind.as_str()) => {
+                    return problem;
+                }
+                // What another member said of this one may be wrong; its operator's word is
+                // to be mended.
+                LinkError::Refused(problem)
+                    if problem.kind == ONLY_HTTPS && self.members.was_given(&member) =>
+                {
                     return problem;
                 }
                 LinkError::Refused(problem) if problem.kind == "not-registered" => {

@@ -9,10 +9,11 @@ use axum::{
     http::{HeaderMap, Method, Uri, header, uri::Authority},
 };
 use reelraft_model::{Problem, Scope};
+use reelraft_trust::is_loopback;
 
 use super::{
     faces::Port,
-    fellows::{is_fellow, is_loopback, origins},
+    fellows::{is_fellow, origins},
 };
 use crate::api::Api;
 

@@ -9,6 +9,8 @@ use axum::{
     response::Response,
 };
 
+use reelraft_trust::is_loopback;
+
 use super::{faces::Port, limits::PREFLIGHT_KEPT_S};
 
 /// What a page may send.
@@ -49,15 +51,6 @@ impl Origin {
         };
         Some(Origin { scheme, host, port })
     }
-}
-
-/// Whether a host is a name of this machine for itself.
-pub fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// What browsers call the nodes' ports, as far as it is an origin.

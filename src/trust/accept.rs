@@ -23,6 +23,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
+    clear::SPEAKS_HTTPS,
     dial::NODE_NAME,
     error::TrustError,
     holder::Holder,
@@ -51,8 +52,13 @@ const ALL_VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 const HANDSHAKE: u8 = 0x16;
 
 /// What a browser is told that speaks without TLS.
-const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
-    Content-Length: 40\r\nConnection: close\r\n\r\nthis port speaks HTTPS: ask by https://\n";
+fn speaks_tls() -> String {
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{SPEAKS_HTTPS}\n",
+        SPEAKS_HTTPS.len() + 1
+    )
+}
 
 /// Takes connections in.
 #[derive(Clone)]
@@ -147,7 +153,7 @@ impl Tls {
         if self.port == Port::Http {
             // What is not taken in would have the kernel drop the answer.
             let _ = socket.read(&mut [0; 4096]).await;
-            socket.write_all(SPEAKS_TLS).await?;
+            socket.write_all(speaks_tls().as_bytes()).await?;
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "no TLS"))
     }

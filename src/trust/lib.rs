@@ -10,12 +10,14 @@
 //! own              this node's key and chain, and how they lie on the disk
 //! public           the files that clients are shown in place of them
 //! holder           whom a certificate speaks for
+//! clear            what may be said without TLS
 //! ```
 //! Nothing here knows of Raft or of the table: the node puts in what it knows, by
 //! [`Trust::change`].
 
 mod accept;
 mod authority;
+mod clear;
 mod client;
 mod dial;
 mod error;
@@ -32,6 +34,7 @@ mod verify;
 
 pub use accept::{Acceptor, Port, Stream};
 pub use authority::{Authority, sha256_hex};
+pub use clear::{SPEAKS_HTTPS, is_loopback};
 pub use client::Anchor;
 pub use dial::Connector;
 pub use error::TrustError;

@@ -2,12 +2,14 @@
 //! every time the same bytes are made.
 
 use std::{
+    io::{Read, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use reelraft_harness::{LocalCluster, Options, blake3_of};
+use reelraft_harness::{LocalCluster, Options, binary, blake3_of};
 use serde_json::Value;
 
 use crate::{clip, newest, piped, succeed};
@@ -183,6 +185,56 @@ fn engines_go_on_when_their_member_is_killed() {
     assert_eq!(blake3_of(&out), blake3_of(&calm));
     cluster.wait_for_leader();
     wait_until(&cluster, "both are there again", |all| connected(all) == 2);
+}
+
+/// An engine that is told of this server alone: how it ends, and what it says by then.
+fn ended(folder: &Path, server: &str) -> (Option<i32>, String) {
+    let log = folder.join("alone.log");
+    let mut command = Command::new(binary());
+    command
+        .args(["engine", "--unconfined", "--slots", "1", "--server", server])
+        .arg("--work")
+        .arg(folder.join("alone"))
+        .env("REELRAFT_ENGINE_TOKEN", "rre_1_hush")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap());
+    let mut engine = Engine(command.spawn().unwrap());
+    let begun = Instant::now();
+    loop {
+        let said = std::fs::read_to_string(&log).unwrap();
+        if let Some(status) = engine.0.try_wait().unwrap() {
+            return (status.code(), std::fs::read_to_string(&log).unwrap());
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end: {said}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What its operator has to mend is said, and not tried again for ever.
+#[test]
+fn an_engine_ends_where_its_token_would_be_heard_or_https_is_spoken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, said) = ended(folder.path(), "http://node1.invalid:8401");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("in clear") && said.contains("--ca"), "{said}");
+    assert!(!said.contains("hush"), "{said}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let told = "this port speaks HTTPS: ask by https://\n";
+        let bytes = told.len();
+        for mut socket in listener.incoming().flatten() {
+            let _ = socket.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {bytes}\r\n\r\n");
+            let _ = socket.write_all((head + told).as_bytes());
+        }
+    });
+    let (code, said) = ended(folder.path(), &server);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("speaks HTTPS"), "{said}");
+    assert!(said.contains("hint: "), "{said}");
 }
 
 fn example() -> PathBuf {

@@ -21,6 +21,9 @@ use crate::{cli_client::CliClient, clock::now_us, event_log::EventLog, events::K
 /// How often a node that is to stop is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a new node may take until it has the authority that clients know it by.
+const AUTHORITY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where and how one node runs.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
@@ -339,14 +342,19 @@ impl ProcessCluster {
             .env("REELRAFT_ENDPOINTS", endpoints)
             .env("REELRAFT_SECRET", &self.spec.secret)
             .stdin(Stdio::null());
-        // Beyond loopback nodes speak by TLS.
-        let authority = self
-            .nodes
-            .values()
-            .next()
-            .map(|node| node.spec.data.join("tls/ca.pem"));
-        if let Some(authority) = authority.filter(|file| file.exists()) {
-            command.env("REELRAFT_CA", authority);
+        // Beyond loopback nodes speak by TLS, and a client says no secret without.
+        if let Some(node) = self.nodes.values().next() {
+            let authority = node.spec.data.join("tls/ca.pem");
+            let started = Instant::now();
+            while !node.spec.listen.starts_with("127.")
+                && !authority.exists()
+                && started.elapsed() < AUTHORITY_PATIENCE
+            {
+                sleep(LOOK_EVERY);
+            }
+            if authority.exists() {
+                command.env("REELRAFT_CA", authority);
+            }
         }
         end_with_this_process(&mut command);
         command

@@ -14,7 +14,7 @@ use reelraft_proto::v1::JobState;
 
 use crate::{
     fake::{FakeCluster, problem},
-    line::{Folder, code, film, process, run, word},
+    line::{Folder, code, film, process, run, run_as, word},
 };
 
 fn said(output: &Output) -> String {
@@ -131,6 +131,22 @@ async fn a_url_is_no_endpoint() {
     let error = run(&endpoints, &["job", "list"]).await.unwrap_err();
     assert_eq!(error.exit_code(), exit::USAGE);
     assert!(error.hint().contains("--server"), "{error}");
+}
+
+/// Nobody is asked before: a node that refuses it has been told by then.
+#[tokio::test]
+async fn a_secret_is_not_said_in_clear_to_a_network() {
+    let nodes = ["127.0.0.1:1".to_string(), "node1.invalid:7401".into()];
+    for words in [
+        &["job", "list"][..],
+        &["job", "list", "--server", "http://node1.invalid:8401"],
+    ] {
+        let error = run_as("hush", &nodes, words).await.unwrap_err();
+        assert_eq!(error.exit_code(), exit::USAGE, "{error}");
+        assert!(error.hint().contains("--ca"), "{}", error.hint());
+        let open = run(&nodes, words).await.unwrap_err();
+        assert_eq!(open.exit_code(), exit::UNREACHABLE, "{open}");
+    }
 }
 
 #[tokio::test]

@@ -29,9 +29,14 @@ fn parse(endpoints: &[String], words: &[&str]) -> Tree {
 }
 
 pub async fn run(endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
+    run_as("", endpoints, words).await
+}
+
+/// The same with a secret.
+pub async fn run_as(secret: &str, endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
     let Tree { global, command } = parse(endpoints, words);
     let screen = Arc::new(Screen::new());
-    reelraft_cli::execute(&global, "", command, &screen).await
+    reelraft_cli::execute(&global, secret, command, &screen).await
 }
 
 pub async fn code(fake: &FakeCluster, words: &[&str]) -> u8 {
