@@ -36,6 +36,21 @@ if has python3 && python3 -m venv "$folder/python" 2>/dev/null &&
 else
     echo "skipped: kubernetes-validate can't be had"
 fi
+# A node speaks by TLS alone beyond loopback: a probe by http would find it dead for ever.
+manifest=packaging/kubernetes.yaml
+plain=$(grep -n httpGet: $manifest | grep -v 'scheme: HTTPS' || true)
+[ -z "$plain" ] || {
+    echo "a probe that speaks no HTTPS: $plain"
+    exit 1
+}
+# Its settings are a node's, and the Service's name is one that certificates have.
+settings=$(sed -n 's/^ *- {name: \(REELRAFT_[A-Z_]*\), value: "*\([^"}]*\)"*}$/\1=\2/p' $manifest |
+    sed 's/\$(POD_NAME)/reelraft-1/; s/\$(POD_NAMESPACE)/films/')
+# shellcheck disable=SC2086 # A word each.
+env $settings REELRAFT_SECRET=0123456789abcdef REELRAFT_DATA="$folder/data" "$program" config show >"$folder/settings"
+grep -q '^tls  *true' "$folder/settings"
+grep -q '^http_public  *https://reelraft.films.svc:8401' "$folder/settings"
+echo "Kubernetes' probes speak as the nodes do"
 # Settings that the package ships are settings that a node takes.
 REELRAFT_DATA="$folder/data" "$program" config show --config packaging/node.toml >"$folder/settings"
 grep -q 127.0.0.1:7401 "$folder/settings"
