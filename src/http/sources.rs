@@ -182,9 +182,12 @@ pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<
     }
 }
 
+/// The refusal of a body that broke off or stood still.
+pub const BROKEN_OFF: &str = "client-lost";
+
 fn lost(cause: impl Into<String>) -> Problem {
     let hint = "send the same request again; what is safe already is not written twice";
-    Problem::new("client-lost", cause, hint)
+    Problem::new(BROKEN_OFF, cause, hint)
 }
 
 /// The refusal of a body that does not begin where what is safe ends.

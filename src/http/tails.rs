@@ -44,6 +44,18 @@ impl Tails {
         }
     }
 
+    /// The same of a body that broke off, unless more is known: its client may have come
+    /// again before that was noticed.
+    pub fn keep_more(&self, job: &str, at: u64, rest: &[u8]) {
+        let reached = |at: u64, rest: &[u8]| at + rest.len() as u64;
+        let more = |tail: &Tail| {
+            tail.job == job && tail.at >= at && reached(tail.at, &tail.rest) >= reached(at, rest)
+        };
+        if !rest.is_empty() && !self.lock().iter().any(more) {
+            self.keep(job, at, rest);
+        }
+    }
+
     /// What follows `at` bytes of a job's source.
     pub fn after(&self, job: &str, at: u64) -> Bytes {
         let tails = self.lock();
@@ -65,6 +77,12 @@ mod tests {
         assert_eq!(tails.after("b", 0), "");
         tails.keep("a", 1 << 20, b"");
         assert_eq!(tails.after("a", 0), "");
+        tails.keep_more("a", 0, b"broken");
+        tails.keep_more("a", 0, b"brok");
+        assert_eq!(tails.after("a", 0), "broken");
+        tails.keep("a", 1 << 20, b"then");
+        tails.keep_more("a", 0, b"broken off late");
+        assert_eq!(tails.after("a", 1 << 20), "then");
         for job in 0..2 * TAILS_MAX {
             tails.keep(&job.to_string(), 0, b"tail");
         }

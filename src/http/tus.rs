@@ -189,7 +189,17 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
         None => body,
     };
     let mut source = Source::after(at / CHUNK_BYTES as u64, &rest, body, total);
-    let sealed = sources::append(&faces.api, &id, &mut source).await?;
+    let sealed = match sources::append(&faces.api, &id, &mut source).await {
+        Ok(sealed) => sealed,
+        Err(problem) => {
+            // On a line that always breaks before a chunk is through nothing would move.
+            // A checksum can't be here: its body has come whole by now.
+            if problem.kind == sources::BROKEN_OFF {
+                faces.tails.keep_more(&id, source.at(), source.rest());
+            }
+            return Err(problem.into());
+        }
+    };
     let offset = match sealed {
         // All of it was there before.
         Some(_) if offset < total && source.at() < total => {

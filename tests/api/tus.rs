@@ -1,5 +1,7 @@
 //! Resumable uploads by tus.
 
+use std::{io::Write, net::TcpStream, time::Duration};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reelraft::{
     api::limits::UPLOAD_CHUNKS_MAX,
@@ -10,7 +12,7 @@ use reelraft::{
     http::limits::CHECKED_BYTES_MAX,
 };
 use reelraft_harness::HttpAnswer;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::block_in_place, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{http::Client, node::start};
@@ -102,6 +104,54 @@ async fn an_upload_by_tus_goes_on_where_it_was() {
     assert!(job["source_root"].is_string());
     let ended = client.ask("DELETE", &tus.path, TUS, b"").await;
     assert_eq!(ended.refusal(), (409, "not-uploading".into()));
+    stopper.send(true).unwrap();
+}
+
+/// Begins a part that is to have all the rest of the source, and hangs up within it.
+fn hang_up(tus: &Tus<'_>, offset: usize, source: &[u8], sent: usize, more: &str) {
+    let Client { address, secret } = tus.client;
+    let (path, bytes) = (&tus.path, source.len() - offset);
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {secret}\r\n{TUS}\
+         Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n{more}\
+         Content-Length: {bytes}\r\n\r\n"
+    );
+    block_in_place(|| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(&source[offset..][..sent]).unwrap();
+    });
+}
+
+/// On a line that breaks each time before a chunk is through, an upload moves all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_line_broke_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
+    let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
+    let tus = Tus::create(&client, source.len(), "").await;
+    let reached = async |offset: usize| {
+        for _ in 0..300 {
+            if tus.offset().await == offset {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it stays at {}, and not {offset}", tus.offset().await);
+    };
+    // What was to be checked, and could not be, is no part of it.
+    let sum = BASE64_STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &source));
+    let sum = format!("Upload-Checksum: sha256 {sum}\r\n");
+    hang_up(&tus, 0, &source, 900_000, &sum);
+    hang_up(&tus, 0, &source, 700_000, "");
+    reached(700_000).await;
+    hang_up(&tus, 700_000, &source, 200_000, "");
+    reached(900_000).await;
+    hang_up(&tus, 900_000, &source, 1_500_000, "");
+    reached(2_400_000).await;
+    let end = tus.send(2_400_000, &source[2_400_000..]).await;
+    assert_eq!(end, source.len());
     stopper.send(true).unwrap();
 }
 
