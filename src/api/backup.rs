@@ -16,7 +16,7 @@ use super::{
     Api, Outgoing, bad_request,
     limits::{
         BACKUP_IN_BUCKET_BYTES_MAX, BACKUP_PART_BYTES_MAX, BACKUP_PUT_AHEAD, BACKUP_SIGN_EVERY,
-        CLIENT_STALL,
+        CLIENT_STALL, FETCH_STALL,
     },
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Api {
         let pass = self.doors().backups.enter(1)?;
         let parts = ReceiverStream::new(self.gather(media));
         let parts = parts.map(|part| part.map_err(|error| error.problem()));
-        Ok(Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL))
+        Ok(Outgoing::new(parts, pass, self.welcome(), FETCH_STALL))
     }
 
     /// The same into a bucket of this node, which says how far it is. It is given up

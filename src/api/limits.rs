@@ -73,6 +73,14 @@ pub const BACKUP_PUT_AHEAD: usize = 4;
 /// 1 MiB, within it from 17 KiB a second on.
 pub const CLIENT_STALL: Duration = Duration::from_secs(60);
 
+/// The same of a download: a player that is paused, a disk that hangs, a reader that holds
+/// itself to some KiB a second and takes them in lumps. It keeps one of [`FETCHES_MAX`]
+/// places, and only while no other wants it: see [`GIVES_WAY_AFTER`].
+pub const FETCH_STALL: Duration = Duration::from_secs(15 * 60);
+
+/// A download is handed on in pieces of this size, so that a slow reader is seen to read.
+pub const FETCH_PIECE_BYTES: usize = 64 << 10;
+
 /// A stream whose client has done nothing for this long gives way to another
 /// where a node serves as many as it can. Longer than a client's slow line takes
 /// for the 64 KiB of a message of an output.
@@ -142,6 +150,7 @@ const CLIENT_BYTES_MAX: usize = 256 << 20;
 
 const _: () = assert!(BACKUP_PART_BYTES_MAX >= crate::outside::limits::BUCKET_PART_BYTES);
 const _: () = assert!(GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
+const _: () = assert!(CLIENT_STALL.as_millis() <= FETCH_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < UPLOAD_IDLE.as_millis());
 const _: () = assert!(FETCHES_MAX * (FETCH_AHEAD + 2) * PART_BYTES <= CLIENT_BYTES_MAX);

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt, stream};
 use reelraft_model::{JobEntry, JobState, Problem, Scope};
 
-use super::{Api, JobView, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
+use super::{
+    Api, JobView, Outgoing, bad_request,
+    limits::{FETCH_PIECE_BYTES, FETCH_STALL},
+    not_yet,
+};
 use crate::data::output::read_blob;
 
 /// A finished output, from an offset on.
@@ -17,7 +22,21 @@ pub struct Output {
     /// BLAKE3 of the whole, hex.
     pub hash: String,
     /// The bytes, in order. Each part was checked where it was read.
-    pub parts: Outgoing<bytes::Bytes>,
+    pub parts: Outgoing<Bytes>,
+}
+
+/// The same bytes in pieces, so that a reader is seen to read while it has not taken all of
+/// a large part.
+pub(super) fn in_pieces(
+    parts: impl Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
+    let pieces = |mut part: Bytes| {
+        stream::iter(std::iter::from_fn(move || {
+            let bytes = part.len().min(FETCH_PIECE_BYTES);
+            (bytes > 0).then(|| Ok(part.split_to(bytes)))
+        }))
+    };
+    parts.map_ok(pieces).try_flatten()
 }
 
 impl Api {
@@ -78,7 +97,7 @@ impl Api {
             offset,
             total_bytes,
             hash,
-            parts: Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL),
+            parts: Outgoing::new(in_pieces(parts), pass, self.welcome(), FETCH_STALL),
         })
     }
 }

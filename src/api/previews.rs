@@ -8,8 +8,9 @@ use reelraft_model::{Problem, Scope, spec::Container};
 
 use super::{
     Api, Outgoing, Output, bad_request,
-    limits::{CLIENT_STALL, PREVIEW_MS_MAX},
+    limits::{FETCH_STALL, PREVIEW_MS_MAX},
     not_yet,
+    outputs::in_pieces,
 };
 use crate::{data::limits::PART_BYTES, node::previews::Preview};
 
@@ -36,7 +37,12 @@ impl Api {
         let pass = self.doors().fetches.enter(1)?;
         let preview = self.context().preview(&entry, ms).await?;
         let (total_bytes, hash) = (preview.bytes, preview.hash.clone());
-        let parts = Outgoing::new(pieces(preview), pass, self.welcome(), CLIENT_STALL);
+        let parts = Outgoing::new(
+            in_pieces(pieces(preview)),
+            pass,
+            self.welcome(),
+            FETCH_STALL,
+        );
         let output = Output {
             offset: 0,
             total_bytes,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    api::limits::{EVENTS_MAX, PREVIEW_MS_MAX},
+    api::limits::{EVENTS_MAX, FETCH_STALL, PREVIEW_MS_MAX},
     data::limits::{CHUNK_BYTES, UPLOAD_WINDOW},
 };
 
@@ -26,6 +26,14 @@ pub const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long a client may take nothing of an answer before its connection ends.
 /// Streams of `api` have the same limit; this one is for all the rest.
 pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// The same of a download, as long as its stream may stand still. For the kernel a reader
+/// takes nothing until its own buffer, of up to 6 MiB and more, is half empty.
+pub const DOWNLOAD_STALL_MAX: Duration = FETCH_STALL;
+
+/// How much of a download the kernel takes that it can't send yet, so that a slow reader is
+/// seen to read. What is on the way to the reader is not in it, so no line is slower for it.
+pub const DOWNLOAD_UNSENT_BYTES: libc::c_int = 128 << 10;
 
 /// A JSON body: a spec has two dozen options of a few characters.
 pub const JSON_BYTES_MAX: usize = 64 << 10;

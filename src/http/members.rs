@@ -183,6 +183,7 @@ pub async fn backup(faces: Faces, cut: Cut, uri: Uri) -> Answer {
         named => named,
     };
     let parts = faces.api.backup(media)?;
+    cut.bear_slow_reader();
     parts.on_stall(move || cut.cut());
     // An error ends the answer short of its end.
     let bytes = api::whole_backup(parts).map_err(|problem| problem.to_string());

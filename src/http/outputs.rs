@@ -197,6 +197,7 @@ async fn give(
     insert(response.headers_mut(), header::CONTENT_LENGTH, &length);
     if method == Method::GET {
         let parts = parts(from).await?;
+        cut.bear_slow_reader();
         parts.on_stall(move || cut.cut());
         *response.body_mut() = Body::from_stream(first_bytes(parts, to - from));
     }

@@ -46,6 +46,7 @@ pub async fn preview(faces: Faces, JobId(id): JobId, cut: Cut, uri: Uri) -> Answ
             })?,
     };
     let (made, container) = faces.api.preview(&id, seconds * 1000).await?;
+    cut.bear_slow_reader();
     made.parts.on_stall(move || cut.cut());
     let ended = |problem: reelraft_model::Problem| problem.to_string();
     let mut response = Response::new(Body::from_stream(made.parts.map_err(ended)));

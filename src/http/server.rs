@@ -1,6 +1,12 @@
 //! The connections of the HTTP port.
 
-use std::{convert::Infallible, future::poll_fn, os::fd::AsRawFd, pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    os::fd::{AsRawFd, RawFd},
+    pin::Pin,
+    sync::Arc,
+};
 
 use axum::{Router, body::Body, extract::FromRequestParts, http::request::Parts};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -16,19 +22,32 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::limits::{
-    ACCEPT_PAUSE, ANSWER_STALL_MAX, CONNECTIONS_MAX, CONNECTIONS_RESERVED, HEAD_BYTES_MAX,
-    HEAD_TIME_MAX, KEEPALIVE_AFTER_S, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    ACCEPT_PAUSE, ANSWER_STALL_MAX, CONNECTIONS_MAX, CONNECTIONS_RESERVED, DOWNLOAD_STALL_MAX,
+    DOWNLOAD_UNSENT_BYTES, HEAD_BYTES_MAX, HEAD_TIME_MAX, KEEPALIVE_AFTER_S, LINGER_BYTES_MAX,
+    LINGER_TIME_MAX,
 };
 
-/// Ends the connection that a request came by: what its reader does not take
-/// lies in buffers that nothing else lets go of.
+/// A hold on the connection that a request came by.
 #[derive(Clone, Default)]
-pub struct Cut(Arc<Notify>);
+pub struct Cut(Arc<Hold>);
+
+#[derive(Default)]
+struct Hold {
+    ends: Notify,
+    downloads: Notify,
+}
 
 impl Cut {
-    /// Ends it.
+    /// Ends it: what its reader does not take lies in buffers that nothing else lets go
+    /// of.
     pub fn cut(&self) {
-        self.0.notify_one();
+        self.0.ends.notify_one();
+    }
+
+    /// Has it bear a reader that is slow, or pauses: what it downloads has a place of its
+    /// own, which it loses where others want it.
+    pub fn bear_slow_reader(&self) {
+        self.0.downloads.notify_one();
     }
 }
 
@@ -119,27 +138,51 @@ pub async fn serve(
 
 /// Has the kernel end a connection whose other side takes nothing, as an answer
 /// would wait for it in memory, or is gone.
-fn limit_silence(socket: &TcpStream) {
+fn limit_silence(socket: RawFd) {
     let stall_ms = ANSWER_STALL_MAX.as_millis() as libc::c_int;
-    for (level, option, value) in [
-        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, stall_ms),
-        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
-        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEPALIVE_AFTER_S),
-        (
-            libc::IPPROTO_TCP,
-            libc::TCP_KEEPINTVL,
-            KEEPALIVE_AFTER_S / 4,
-        ),
-        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
-    ] {
-        // SAFETY: the socket is open, and the value is as long as is said.
+    set_options(
+        socket,
+        &[
+            (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, stall_ms),
+            (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEPALIVE_AFTER_S),
+            (
+                libc::IPPROTO_TCP,
+                libc::TCP_KEEPINTVL,
+                KEEPALIVE_AFTER_S / 4,
+            ),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+        ],
+    );
+}
+
+/// Gives the reader of a download more time. The kernel counts it also while a reader that
+/// is slow, and not gone, has its own buffer full.
+fn bear_slow_reader(socket: RawFd) {
+    let stall_ms = DOWNLOAD_STALL_MAX.as_millis() as libc::c_int;
+    set_options(
+        socket,
+        &[
+            (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, stall_ms),
+            (
+                libc::IPPROTO_TCP,
+                libc::TCP_NOTSENT_LOWAT,
+                DOWNLOAD_UNSENT_BYTES,
+            ),
+        ],
+    );
+}
+
+fn set_options(socket: RawFd, options: &[(libc::c_int, libc::c_int, libc::c_int)]) {
+    for (level, option, value) in options {
+        // SAFETY: the caller has the socket open, and the value is as long as is said.
         let set = unsafe {
             libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                size_of_val(&value) as libc::socklen_t,
+                socket,
+                *level,
+                *option,
+                (&raw const *value).cast(),
+                size_of_val(value) as libc::socklen_t,
             )
         };
         if set != 0 {
@@ -170,9 +213,10 @@ async fn take_in(
 ) {
     // An answer of a few bytes must not wait for more of them.
     let _ = socket.set_nodelay(true);
-    limit_silence(&socket);
+    let descriptor = socket.as_raw_fd();
+    limit_silence(descriptor);
     match acceptor.accept(socket).await {
-        Ok((stream, _)) => converse(router, stream, place, stop).await,
+        Ok((stream, _)) => converse(router, (stream, descriptor), place, stop).await,
         Err(error) => debug!(%error, "no handshake"),
     }
 }
@@ -180,7 +224,7 @@ async fn take_in(
 /// Serves one connection until it ends, is cut, or `stop` is set.
 async fn converse(
     router: Router,
-    stream: Stream,
+    (stream, descriptor): (Stream, RawFd),
     (_place, crowded): (OwnedSemaphorePermit, Crowded),
     mut stop: watch::Receiver<bool>,
 ) {
@@ -209,7 +253,12 @@ async fn converse(
         };
         let ended = tokio::select! {
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
-            () = cut.0.notified() => return,
+            () = cut.0.ends.notified() => return,
+            () = cut.0.downloads.notified() => {
+                // The connection has it open.
+                bear_slow_reader(descriptor);
+                continue;
+            }
             () = told_to_stop, if !stopping => None,
         };
         match ended {
@@ -262,6 +311,60 @@ mod tests {
         let (mut socket, _stopper) = served(Router::new().route("/", get(cut))).await;
         socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         read_all(&mut socket).await;
+    }
+
+    /// A socket's option, of the end that a request came by.
+    fn option(socket: RawFd, option: libc::c_int) -> libc::c_int {
+        let (mut value, mut bytes) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the value is as long as is said.
+        let read = unsafe {
+            let value = (&raw mut value).cast();
+            libc::getsockopt(socket, libc::IPPROTO_TCP, option, value, &raw mut bytes)
+        };
+        assert_eq!(read, 0);
+        value
+    }
+
+    /// What the reader's own buffer keeps back is no silence for long: not of a download.
+    #[tokio::test]
+    async fn a_download_bears_a_reader_that_is_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stopper, stop) = watch::channel(false);
+        let acceptor = Acceptor::new(&Trust::default(), Port::Http).unwrap();
+        let download = async |cut: Cut| cut.bear_slow_reader();
+        let router = Router::new()
+            .route("/", get(async || ()))
+            .route("/download", get(download));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let descriptor = socket.as_raw_fd();
+        let [place, other] = [1, 1].map(|places| Arc::new(Semaphore::new(places)));
+        drop(other);
+        let place = (place.acquire_owned().await.unwrap(), Crowded(false));
+        let served = tokio::spawn(take_in(router, socket, acceptor, place, stop));
+        let limits = || {
+            let limit = option(descriptor, libc::TCP_USER_TIMEOUT);
+            (limit, option(descriptor, libc::TCP_NOTSENT_LOWAT))
+        };
+        let mut bytes = [0; 4096];
+        for (path, limit) in [("/", ANSWER_STALL_MAX), ("/download", DOWNLOAD_STALL_MAX)] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            timeout(PATIENCE, client.read(&mut bytes))
+                .await
+                .unwrap()
+                .unwrap();
+            for _ in 0..100 {
+                if limits().0 == limit.as_millis() as libc::c_int {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(limits().0, limit.as_millis() as libc::c_int, "{path}");
+        }
+        assert_eq!(limits().1, DOWNLOAD_UNSENT_BYTES);
+        served.abort();
     }
 
     #[tokio::test]
