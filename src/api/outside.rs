@@ -4,7 +4,7 @@
 use reelraft_model::{Delivery, Outside, Problem, Scope, limits::OUTSIDE_LEVEL};
 
 use super::{Api, Consistency};
-use crate::outside::{Found, REFUSED_HINT, Url, check, look};
+use crate::outside::{Found, REFUSED_HINT, Url, check, is_bucket, look};
 
 /// What a request says of the outside.
 pub(super) struct Asked<'a> {
@@ -83,7 +83,7 @@ impl Api {
             return Ok(None);
         }
         let url = check(what, url, tenant.is_some())?;
-        if url.scheme() == "s3" {
+        if is_bucket(&url) {
             let name = url.host_str().unwrap_or_default();
             let may = self
                 .context()
@@ -109,7 +109,7 @@ impl Api {
     /// The place in a bucket that an operator names, whoever else may name it.
     pub(super) fn check_bucket(&self, url: &str) -> Result<Url, Problem> {
         let url = check("backup's place", url, true)?;
-        match url.scheme() == "s3" {
+        match is_bucket(&url) {
             true => Ok(url),
             false => Err(Problem::new(
                 "bad-url",
@@ -121,7 +121,9 @@ impl Api {
 
     /// Refuses an output over its own source, and one into a bucket that is only read.
     fn check_output(&self, output: &Url, source_url: &str) -> Result<(), Problem> {
-        if Url::parse(source_url).is_ok_and(|source| source == *output) {
+        let buckets = self.context().outside.buckets();
+        let same = |source: &Url| source == output || buckets.same_object(source, output);
+        if Url::parse(source_url).as_ref().is_ok_and(same) {
             return Err(Problem::new(
                 "bad-url",
                 "the output_url is the source_url, and the source would be lost",
@@ -129,7 +131,7 @@ impl Api {
             ));
         }
         let name = output.host_str().unwrap_or_default();
-        match output.scheme() == "s3" && !self.context().outside.buckets().may_write(name) {
+        match is_bucket(output) && !buckets.may_write(name) {
             true => Err(Problem::new(
                 "read-only-bucket",
                 format!("the output_url names the bucket '{name}', which this node only reads"),

@@ -22,7 +22,7 @@ use super::{
     addresses::AllowedAddresses,
     guard::{Guard, Lookup, RefusedHost},
     limits::{CONNECT_MAX, PUT_PIECE_BYTES, REDIRECTS_MAX, SILENCE_MAX},
-    s3::{Buckets, SCHEME},
+    s3::{Buckets, is_bucket},
     s3_sign::Subject,
     url,
 };
@@ -154,7 +154,7 @@ impl Outside {
     /// [`OutsideError::Refused`].
     pub fn check(&self, url: &Url) -> Result<(), OutsideError> {
         let host = url.host_str().unwrap_or_default();
-        if url.scheme() == SCHEME {
+        if is_bucket(url) {
             // Whose it is was judged when it was named.
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Outside {
         headers: HeaderMap,
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
-        if url.scheme() == SCHEME {
+        if is_bucket(url) {
             return self.send_to_bucket(method, (url, &[]), headers, body).await;
         }
         self.check(url)?;
@@ -312,7 +312,7 @@ fn redirect(answer: &Answer, from: &Url) -> Result<Option<Url>, OutsideError> {
     if !redirects {
         return Ok(None);
     }
-    if from.scheme() == SCHEME {
+    if is_bucket(from) {
         let cause = "elsewhere: is the bucket's region or endpoint another?".to_string();
         return Err(OutsideError::BadRedirect(cause));
     }

@@ -35,7 +35,7 @@ pub use reqwest::{Body, Method, Url, header};
 pub use self::{
     client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
-    s3::{Buckets, goes_in_parts, too_large_for},
+    s3::{Buckets, goes_in_parts, is_bucket, too_large_for},
     s3_known::Resumed,
     s3_parts::{BucketError, Left, PartedUpload, part_bytes},
     source::{Found, Remote, SourceError, look},

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, str::FromStr};
 
+use reelraft_proto::bucket::SCHEME;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
@@ -13,9 +14,6 @@ use super::{
     s3_sign::{Credentials, Subject, encoded, signed},
 };
 use crate::toml_cause::toml_cause;
-
-/// How such URLs begin.
-pub const SCHEME: &str = "s3";
 
 /// The buckets of a node.
 #[derive(Clone, Default)]
@@ -79,6 +77,18 @@ impl Buckets {
         self.named.get(name).is_some_and(|bucket| bucket.write)
     }
 
+    /// Whether two URLs name one object, by whatever names of its bucket and however its
+    /// key is written.
+    pub fn same_object(&self, one: &Url, other: &Url) -> bool {
+        let object = |url: &Url| {
+            let bucket = self.named.get(url.host_str().filter(|_| is_bucket(url))?)?;
+            let server = (bucket.endpoint.host(), bucket.endpoint.port());
+            // By http or https, at the usual ports, it is one server.
+            Some((server.0?.to_owned(), server.1, &bucket.bucket, key_of(url)))
+        };
+        object(one).is_some_and(|one| Some(one) == object(other))
+    }
+
     /// The signed URL for one request; none where there is no such bucket, or the key
     /// would lead out of it. `unix_s` is the time.
     pub fn signed(
@@ -109,6 +119,11 @@ impl Buckets {
     }
 }
 
+/// Whether a URL names an object in a bucket.
+pub fn is_bucket(url: &Url) -> bool {
+    url.scheme() == SCHEME
+}
+
 /// The key that an `s3` URL names: all after the one slash.
 pub fn key_of(url: &Url) -> Vec<u8> {
     let path = url.path();
@@ -118,12 +133,12 @@ pub fn key_of(url: &Url) -> Vec<u8> {
 
 /// Whether so many bytes go there in parts.
 pub fn goes_in_parts(url: &Url, bytes: u64) -> bool {
-    url.scheme() == SCHEME && bytes > BUCKET_WHOLE_BYTES_MAX
+    is_bucket(url) && bytes > BUCKET_WHOLE_BYTES_MAX
 }
 
 /// Why so many bytes can't be put there in one request; none if they can.
 pub fn too_large_for(url: &Url, bytes: u64) -> Option<String> {
-    let too_large = url.scheme() == SCHEME && bytes > BUCKET_PUT_BYTES_MAX;
+    let too_large = is_bucket(url) && bytes > BUCKET_PUT_BYTES_MAX;
     too_large.then(|| {
         let most = BUCKET_PUT_BYTES_MAX >> 30;
         format!(
@@ -266,6 +281,52 @@ mod tests {
             (Some(true), None)
         );
         assert_eq!(format!("{buckets:?}"), r#"{"far", "media"}"#);
+    }
+
+    #[test]
+    fn one_object_has_many_names() {
+        let table = |name: &str, endpoint: &str, bucket: &str| {
+            format!(
+                "[{name}]\nendpoint = '{endpoint}'\nbucket = '{bucket}'\naccess_key = 'me'\n\
+                 secret_key = 'secret'\n"
+            )
+        };
+        let file = [
+            table("media", "https://s3.example", "films"),
+            table("again", "https://S3.example:443", "films"),
+            table("plain", "http://s3.example", "films"),
+            table("other", "https://s3.example", "cuts"),
+            table("port", "https://s3.example:9000", "films"),
+            table("far", "https://s3.far.example", "films"),
+        ];
+        let buckets: Buckets = file.concat().parse().unwrap();
+        let same = |one: &str, other: &str| {
+            let url = |text: &str| Url::parse(text).unwrap();
+            buckets.same_object(&url(one), &url(other))
+        };
+        let film = "s3://media/a/film.mov";
+        for name in [
+            film,
+            "s3://media/a/%66ilm.mov",
+            "s3://media/a%2Ffilm%2emov",
+            "s3://again/a/film.mov",
+            "s3://plain/a/film.mov",
+        ] {
+            assert!(same(film, name) && same(name, film), "{name}");
+        }
+        for name in [
+            "s3://media/a/film.mp4",
+            "s3://media//a/film.mov",
+            "s3://media/a/Film.mov",
+            "s3://other/a/film.mov",
+            "s3://port/a/film.mov",
+            "s3://far/a/film.mov",
+            "s3://unknown/a/film.mov",
+            "https://media/a/film.mov",
+        ] {
+            assert!(!same(film, name), "{name}");
+        }
+        assert!(!same("s3://unknown/a", "s3://unknown/a"));
     }
 
     #[test]

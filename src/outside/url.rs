@@ -5,7 +5,7 @@ use reqwest::Url;
 
 use super::{
     limits::NAME_BYTES_MAX,
-    s3::{SCHEME, key_of},
+    s3::{is_bucket, key_of},
 };
 
 /// Reads a URL that a client named; `what` says what it is for, and whether a bucket
@@ -25,7 +25,7 @@ pub fn check(what: &str, text: &str, may_be_bucket: bool) -> Result<Url, Problem
         Ok(url) => url,
         Err(error) => return bad(format!("can't be read: {error}")),
     };
-    let bucket = may_be_bucket && url.scheme() == SCHEME;
+    let bucket = may_be_bucket && is_bucket(&url);
     if !bucket && !matches!(url.scheme(), "http" | "https") {
         return bad("is neither http nor https".to_string());
     }

@@ -7,7 +7,7 @@ use reelraft_model::{
     NamedJob, Problem, Restored, RestoredOn, State,
     check::{Violation, check_jobs},
 };
-use reelraft_proto::utc;
+use reelraft_proto::{bucket::is_bucket_url, utc};
 use reelraft_storage::{Restoring, StorageError};
 
 use super::{place::new_cluster_id, restore_bucket::BucketFile};
@@ -22,7 +22,7 @@ use crate::{
 /// # Errors
 /// Where nothing can be asked for in a bucket. A file is opened when it is read.
 pub fn find(file: &Path, buckets: Option<&Path>) -> Result<Arc<dyn BackupFile>, Problem> {
-    match file.to_str().filter(|name| name.starts_with("s3://")) {
+    match file.to_str().filter(|name| is_bucket_url(name)) {
         Some(url) => Ok(Arc::new(BucketFile::find(url, buckets)?)),
         None => Ok(Arc::new(file.to_path_buf())),
     }

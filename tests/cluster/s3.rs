@@ -83,6 +83,7 @@ fn a_film_goes_from_a_bucket_into_a_bucket() {
         )
     };
     let text = table("media", "write = true")
+        + &table("again", "write = true")
         + &table("read", "")
         + &table("closed", "tenants = ['anna']");
     std::fs::write(&buckets, text).unwrap();
@@ -156,6 +157,8 @@ fn refusals(cluster: &LocalCluster, submit: &[&str]) {
     };
     for (output, kind) in [
         (submit[2], "bad-url"),
+        ("s3://media/in/%61%20film.mov", "bad-url"),
+        ("s3://again/in/a film.mov", "bad-url"),
         ("s3://read/out/film.mp4", "read-only-bucket"),
         ("s3://media/..%2Fother%2Ffilm.mp4", "bad-url"),
     ] {

@@ -26,6 +26,7 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("proto", &[]),
     ("proto/src/auth.rs", &[]),
+    ("proto/src/bucket.rs", &[]),
     ("proto/src/utc.rs", &[]),
     ("src/trust", &[]),
     ("storage", &[]),
@@ -95,7 +96,7 @@ const ROOMS: &[Room] = &[
         "src/config",
         &["src/outside", "proto", "src/trust", "raft/model"],
     ),
-    ("src/outside", &["raft/model", "proto/src/utc.rs"]),
+    ("src/outside", OUTSIDE),
     ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/engine", ENGINE),
@@ -214,6 +215,7 @@ const MAIN: &[&str] = &[
     "src/cli",
     "raft/model",
 ];
+const OUTSIDE: &[&str] = &["raft/model", "proto/src/bucket.rs", "proto/src/utc.rs"];
 /// An engine is no node: it speaks to them as anybody may.
 const ENGINE: &[&str] = &["src/trust", "src/data", "src/media", "raft/model"];
 const SERVER: &[&str] = &[

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use reelraft_proto::v1::BackupDone;
+use reelraft_proto::{bucket::is_bucket_url, v1::BackupDone};
 use serde_json::json;
 
 use super::request_options::ReplaceArgs;
@@ -72,7 +72,7 @@ impl Media {
 pub async fn run(client: &mut Client, args: BackupArgs, output: Output) -> Result<(), CliError> {
     let screen = client.screen().clone();
     let (media, overwrite) = (args.media.word(), args.replace.overwrite);
-    let done = match args.file.to_str().filter(|name| name.starts_with("s3://")) {
+    let done = match args.file.to_str().filter(|name| is_bucket_url(name)) {
         Some(bucket) => backup_to(client, media, bucket, overwrite).await?,
         None => {
             let file = OutputFile::check(&args.file, overwrite, None, &screen)?;

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use reelraft_proto::v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse};
+use reelraft_proto::{
+    bucket::is_bucket_url,
+    v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse},
+};
 
 use crate::{
     client::Client,
@@ -126,10 +129,10 @@ pub async fn submit_opened(
 /// A source that is no local file.
 pub fn as_url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
-    let is_url = ["http://", "https://", "s3://"]
+    let is_http = ["http://", "https://"]
         .iter()
         .any(|it| text.starts_with(it));
-    is_url.then_some(text)
+    (is_http || is_bucket_url(text)).then_some(text)
 }
 
 /// What a request says of a local file.
