@@ -135,7 +135,18 @@ pub const HISTORIES_PAUSE: Duration = Duration::from_millis(200);
 pub const FILLS_AT_ONCE: usize = 3;
 
 /// Sources that a home fetches at once. Each holds as much as an upload, 16 MiB.
-pub const FETCHES_AT_ONCE: usize = 4;
+pub const FETCHES_AT_ONCE: usize = 5;
+
+/// Those of one tenant: a film may take hours, and nobody is to wait for another
+/// tenant's.
+pub const FETCHES_OF_TENANT: usize = FETCHES_AT_ONCE - 1;
+
+/// Jobs in line for a fetch that are stamped at once, so that none expires there.
+pub const FETCHES_TOUCHED: usize = 16;
+
+/// Tries at a source that fail before its job does for having come to nothing for
+/// long: after a while in which nobody tried, one says little.
+pub const FETCH_TRIES_MIN: u32 = 3;
 
 /// Pause after a change of the table before a home looks for sources to fetch, and
 /// the leader for what is due to be sent: a busy table changes hundreds of times a

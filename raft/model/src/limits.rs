@@ -129,8 +129,17 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
 /// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]), deadlines, and aims at a percentile.
 /// 8 brought outputs that go into a bucket in parts ([`crate::NoteUpload`]), and those that are
-/// compared with their sources after the end ([`crate::MeasureJob`]).
-pub const FEATURE_LEVEL: u32 = 8;
+/// compared with their sources after the end ([`crate::MeasureJob`]). 9 brought commands that
+/// say what more their proposers saw, and kept sources that leave a node which drains.
+pub const FEATURE_LEVEL: u32 = 9;
+
+/// The level from which on a fetch is given up, a job is tried again and a comparison is
+/// cancelled only as their proposers saw them.
+pub const FENCES_LEVEL: u32 = 9;
+
+/// The level from which on the source of a job that may be tried again counts as bytes of
+/// its homes: it is handed over when one drains, and given up when all are gone for good.
+pub const KEPT_SOURCES_LEVEL: u32 = 9;
 
 /// The level from which on outputs go into buckets in parts.
 pub const PARTED_OUTPUTS_LEVEL: u32 = 8;
@@ -354,8 +363,8 @@ pub const WEBHOOK_SECRETS_MAX: usize = 3;
 /// Tenants with a webhook, as many as keys.
 pub const WEBHOOKS_MAX: u64 = KEYS_MAX;
 
-/// How long a source may give nothing before its job fails. A store's outage takes
-/// minutes, and someone waits for the film.
+/// How long tries at a source may come to nothing before its job fails. A store's outage
+/// takes minutes, and someone waits for the film.
 pub const FETCH_PATIENCE_MS: u64 = 3600 * 1000;
 
 /// Highest number of a program: MPEG-TS has 16 bits for it.

@@ -313,6 +313,10 @@ pub struct FailFetch {
     /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "3")]
     pub unix_ms: u64,
+    /// The epoch of the homes of which the proposer was the first: its successor may
+    /// fetch what it could not. Entries of earlier versions do not say.
+    #[prost(uint64, optional, tag = "4")]
+    pub epoch: Option<u64>,
 }
 
 impl Delivery {

@@ -6,19 +6,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::StreamExt;
-use reelraft_model::{Command, FailFetch, Job, home_rules::must_fetch, limits::FETCH_PATIENCE_MS};
+use reelraft_model::{Command, FailFetch, Job, home_rules::must_fetch, limits::FENCES_LEVEL};
 use tokio::{
     sync::{mpsc, watch},
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, info};
 
+use super::fetch_turns::{Failures, chosen, stamps};
 use crate::{
     clock::unix_ms,
     data::{
@@ -26,10 +26,7 @@ use crate::{
         limits::{CHUNK_BYTES, UPLOAD_WINDOW},
         upload::{self, Order, Turn, UploadReply, UploadRequest},
     },
-    limits::{
-        DUTY_TICK, FETCH_LOOK_PAUSE, FETCH_REFUSALS_MAX, FETCH_RETRY_MAX, FETCH_RETRY_MIN,
-        FETCHES_AT_ONCE,
-    },
+    limits::{DUTY_TICK, FETCH_LOOK_PAUSE},
     node::context::NodeContext,
     outside::{Remote, SourceError, check},
 };
@@ -42,15 +39,6 @@ enum End {
     Again { progress: bool, error: SourceError },
 }
 
-/// Tries at one source that failed, with nothing fetched since.
-#[derive(Default)]
-struct Failures {
-    tries: u32,
-    /// How many of them in a row the server refused with a status below 500.
-    refusals: u32,
-    until: Option<Instant>,
-}
-
 /// Fetches what this home is to fetch until `stop` is set.
 pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
     let mut applied = context.cluster.applied();
@@ -59,12 +47,15 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
         tasks: JoinSet::new(),
         running: BTreeMap::new(),
         failures: BTreeMap::new(),
+        stamping: None,
     };
     loop {
         applied.borrow_and_update();
         fetches.look();
-        let next = fetches.failures.values().filter_map(|it| it.until).min();
-        let next = next.unwrap_or_else(|| Instant::now() + DUTY_TICK);
+        let now = Instant::now();
+        let paused = fetches.failures.values();
+        let next = paused.filter_map(|it| it.pauses_until(now)).min();
+        let next = next.unwrap_or(now + DUTY_TICK);
         let ended = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             ended = fetches.tasks.join_next(), if !fetches.tasks.is_empty() => ended,
@@ -73,17 +64,27 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
         };
         match ended {
             Some(Ok((job, end))) => fetches.end(&job, end).await,
-            Some(Err(ended)) => fetches.running.retain(|_, task| task.id() != ended.id()),
+            Some(Err(ended)) => fetches.running.retain(|_, it| it.task.id() != ended.id()),
             None => sleep(FETCH_LOOK_PAUSE).await,
         }
     }
 }
 
+/// A source that is being fetched.
+struct Running {
+    task: AbortHandle,
+    tenant: String,
+    /// The epoch of the homes of which this one fetches it.
+    epoch: u64,
+}
+
 struct Fetches {
     context: Arc<NodeContext>,
     tasks: JoinSet<(String, End)>,
-    running: BTreeMap<String, AbortHandle>,
+    running: BTreeMap<String, Running>,
     failures: BTreeMap<String, Failures>,
+    /// Stamps of jobs in line that are being written.
+    stamping: Option<JoinHandle<()>>,
 }
 
 impl Fetches {
@@ -95,71 +96,87 @@ impl Fetches {
         let mine: Vec<&Job> = mine.filter(|job| must_fetch(job, node)).collect();
         let ids: BTreeSet<&str> = mine.iter().map(|job| job.id.as_str()).collect();
         self.failures.retain(|job, _| ids.contains(job.as_str()));
-        self.running.retain(|job, task| {
+        self.running.retain(|job, running| {
             let keep = ids.contains(job.as_str());
             if !keep {
-                task.abort();
+                running.task.abort();
             }
             keep
         });
         let now = Instant::now();
-        for job in mine {
+        let mut due = mine;
+        due.retain(|job| {
             let failures = self.failures.entry(job.id.clone()).or_default();
-            let waits = failures.until.is_some_and(|until| until > now);
-            let full = self.running.len() >= FETCHES_AT_ONCE;
-            if waits || full || self.running.contains_key(&job.id) {
-                continue;
+            failures.pauses_until(now).is_none() && !self.running.contains_key(&job.id)
+        });
+        let mut held: BTreeMap<String, usize> = BTreeMap::new();
+        for running in self.running.values() {
+            *held.entry(running.tenant.clone()).or_default() += 1;
+        }
+        for job in chosen(&due, held) {
+            self.begin(job, now);
+        }
+        due.retain(|job| !self.running.contains_key(&job.id));
+        for job in &due {
+            if let Some(failures) = self.failures.get_mut(&job.id) {
+                failures.wait(now);
             }
-            failures.until = None;
-            let (id, context) = (job.id.clone(), self.context.clone());
-            let fetch = fetch(context, Job::clone(job));
-            let task = self.tasks.spawn(async move {
-                let job = id;
-                (job, fetch.await)
-            });
-            self.running.insert(job.id.clone(), task);
+        }
+        let stamping = self.stamping.as_ref();
+        if stamping.is_none_or(JoinHandle::is_finished) {
+            self.stamping = self.stamp(stamps(&state, due.into_iter()));
         }
     }
 
+    fn begin(&mut self, job: &Job, now: Instant) {
+        self.failures.entry(job.id.clone()).or_default().begin(now);
+        let (id, context) = (job.id.clone(), self.context.clone());
+        let fetch = fetch(context, Job::clone(job));
+        let task = self.tasks.spawn(async move {
+            let job = id;
+            (job, fetch.await)
+        });
+        let running = Running {
+            task,
+            tenant: job.tenant.clone(),
+            epoch: job.epoch,
+        };
+        self.running.insert(job.id.clone(), running);
+    }
+
+    /// What can't be written now is due again at the next look.
+    fn stamp(&self, stamps: Vec<Command>) -> Option<JoinHandle<()>> {
+        if stamps.is_empty() {
+            return None;
+        }
+        let context = self.context.clone();
+        Some(tokio::spawn(async move {
+            if let Err(error) = context.cluster.propose(stamps).await {
+                debug!(%error, "jobs that wait for a fetch could not be stamped");
+            }
+        }))
+    }
+
     async fn end(&mut self, job: &str, end: End) {
-        self.running.remove(job);
+        let running = self.running.remove(job);
         let End::Again { progress, error } = end else {
             self.failures.remove(job);
             return;
         };
         let failures = self.failures.entry(job.to_string()).or_default();
-        if progress {
-            *failures = Failures::default();
-        }
-        let refused = matches!(error, SourceError::Status(400..=499));
-        let passes = matches!(error, SourceError::Status(408 | 425 | 429));
-        failures.refusals = match refused && !passes {
-            true => failures.refusals + 1,
-            false => 0,
-        };
-        let pause = FETCH_RETRY_MIN * 2_u32.saturating_pow(failures.tries.min(16));
-        failures.tries += 1;
-        failures.until = Some(Instant::now() + pause.min(FETCH_RETRY_MAX));
-        let stays = failures.refusals >= FETCH_REFUSALS_MAX;
-        let never = matches!(error, SourceError::Never(_));
+        let given_up = failures.note(Instant::now(), progress, &error);
         debug!(job, ?error, "its source is not fetched yet");
-        if stays || never || self.is_late(job) {
-            self.fail(job, error).await;
+        if given_up && let Some(Running { epoch, .. }) = running {
+            self.fail(job, epoch, error).await;
         }
     }
 
-    /// Whether nothing of a source has come for too long.
-    fn is_late(&self, job: &str) -> bool {
-        let state = self.context.cluster.local();
-        let touched_ms = state.job(job).map(|entry| entry.job.touched_cluster_ms);
-        touched_ms.is_some_and(|ms| state.cluster_ms() >= ms.saturating_add(FETCH_PATIENCE_MS))
-    }
-
-    async fn fail(&self, job: &str, error: SourceError) {
-        let url = {
+    async fn fail(&self, job: &str, epoch: u64, error: SourceError) {
+        let (url, fenced) = {
             let state = self.context.cluster.local();
             let entry = state.job(job);
-            entry.and_then(|entry| entry.job.fetches_from().map(str::to_string))
+            let url = entry.and_then(|entry| entry.job.fetches_from().map(str::to_string));
+            (url, state.feature_level() >= FENCES_LEVEL)
         };
         let problem = error.problem(&url.unwrap_or_default());
         info!(job, %problem, "its source can't be fetched");
@@ -167,6 +184,8 @@ impl Fetches {
             job: job.to_string(),
             problem,
             unix_ms: unix_ms(),
+            // Whoever fetches it for other homes may do better.
+            epoch: fenced.then_some(epoch),
         });
         if let Err(error) = self.context.cluster.propose(vec![command]).await {
             debug!(job, %error, "that could not be proposed");
@@ -266,7 +285,3 @@ fn of_engine(error: DataError) -> SourceError {
         _ => SourceError::Later(error.to_string()),
     }
 }
-
-const _: () = assert!(FETCH_RETRY_MIN.as_millis() < FETCH_RETRY_MAX.as_millis());
-const _: () =
-    assert!(FETCH_RETRY_MAX.as_millis() < Duration::from_millis(FETCH_PATIENCE_MS).as_millis());

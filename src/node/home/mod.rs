@@ -4,6 +4,7 @@
 //! A missed wake-up costs latency and never correctness.
 
 mod fetch;
+mod fetch_turns;
 mod fill;
 mod fill_queue;
 mod history;

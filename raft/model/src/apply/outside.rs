@@ -18,10 +18,11 @@ use crate::{
 
 impl Writer<'_> {
     pub(super) fn fail_fetch(&mut self, c: &FailFetch) -> Reply {
-        match self
-            .job(&c.job)
-            .is_some_and(|job| job.fetches_from().is_some())
-        {
+        let fetched = |job: &Job| {
+            let seen = c.epoch.is_none_or(|epoch| epoch == job.epoch);
+            job.fetches_from().is_some() && seen
+        };
+        match self.job(&c.job).is_some_and(fetched) {
             true => self.fail(&c.job, c.unix_ms, clipped(&c.problem)),
             false => Reply::stale(&c.job),
         }

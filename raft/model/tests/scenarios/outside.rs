@@ -44,6 +44,7 @@ pub fn change_outside(names: &Names, words: &[&str]) -> Command {
             job: names[words[1]].clone(),
             problem: Problem::new("source-refused", "it answers 404", "look"),
             unix_ms: 0,
+            epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
         }),
     }
 }
