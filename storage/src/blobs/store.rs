@@ -258,11 +258,20 @@ impl BlobStore {
     }
 
     /// How many chunks the journal of a job has; none if there is no journal.
-    /// At most one look at the disk: the records are not read.
+    /// At most one look at the disk: the records are not read, and nobody's write or
+    /// sync is waited for.
     pub fn chunks_known(&self, job: &str) -> u64 {
+        let forgotten = match lock(&self.inner.journals).count(job) {
+            Ok(count) => return count,
+            Err(forgotten) => forgotten,
+        };
         let file = self.inner.root.join(job).join(JOURNAL_FILE);
-        let on_disk = || fs::metadata(file).ok().map(|found| found.len());
-        lock(&self.inner.journals).count(job, || on_disk().map(journal::records_in))
+        let Ok(found) = fs::metadata(file) else {
+            return 0;
+        };
+        let count = journal::records_in(found.len());
+        lock(&self.inner.journals).learn(job, count, forgotten);
+        count
     }
 
     /// The chunk journal of a job, opened with its first use.
@@ -271,16 +280,25 @@ impl BlobStore {
     /// As [`Journal::open`].
     pub fn journal(&self, job: &str) -> Result<Arc<Journal>, BlobError> {
         check_job(job)?;
+        // Keeps a removal away until it is known here.
         let _used = self.inner.usage.enter(job);
-        let mut journals = lock(&self.inner.journals);
-        if let Some(journal) = journals.open(job) {
+        let opening = {
+            let mut journals = lock(&self.inner.journals);
+            if let Some(journal) = journals.open(job) {
+                return Ok(journal);
+            }
+            journals.opening(job)
+        };
+        // A disk whose syncs take seconds keeps nobody else waiting.
+        let _alone = lock(&opening);
+        if let Some(journal) = lock(&self.inner.journals).open(job) {
             return Ok(journal);
         }
         let folder = self.job_folder(job)?;
         let path = folder.join(JOURNAL_FILE);
         let (failure, usage) = (self.inner.failure.clone(), self.inner.usage.clone());
         let journal = Arc::new(Journal::open(&path, job, failure, usage)?);
-        journals.keep(job, &journal);
+        lock(&self.inner.journals).keep(job, &journal);
         Ok(journal)
     }
 
