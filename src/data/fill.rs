@@ -136,7 +136,7 @@ impl DataPlane {
             // What the table does not name is a chunk of the manifest.
             let is_chunk = !entry.blobs().contains(&hash);
             let name = if is_chunk { &now.job.manifest } else { &hash };
-            now.job.state().keeps_bytes() && blobs.contains(name)
+            now.job.is_kept() && blobs.contains(name)
         });
         match needed {
             true => DataError::Lost { job, hash },

@@ -41,7 +41,7 @@ pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
 
 /// What this node must copy of a job, if anything.
 pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
-    if !entry.job.state().keeps_bytes() {
+    if !entry.job.is_kept() {
         return None;
     }
     let home = entry.job.current_homes().find(|home| home.node == node)?;
@@ -49,6 +49,8 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
         false => Some(FillDuty::BecomeWhole),
         // The upload itself fills those that were homes from the start.
         true if entry.job.state() == JobState::Uploading => None,
+        // Nothing comes to a source that is only kept.
+        true if entry.job.keeps_source() => None,
         true => Some(FillDuty::StayWhole),
     }
 }

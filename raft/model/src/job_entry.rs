@@ -210,6 +210,10 @@ impl JobEntry {
             kept.extend(measured.cloned());
             return kept;
         }
+        // It begins again with its analysis.
+        if job.keeps_source() {
+            return vec![job.manifest.clone()];
+        }
         let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
         for task in self
             .tasks

@@ -1,7 +1,7 @@
 //! Who belongs to the cluster, as the table says.
 
 use crate::{
-    limits::VOTERS_DEFAULT,
+    limits::{KEPT_SOURCES_LEVEL, VOTERS_DEFAULT},
     rows::{Home, Node, Problem},
     state::State,
 };
@@ -86,12 +86,24 @@ impl State {
     /// The jobs of which a node has the only full copy: what those have that are gone
     /// for good is none.
     pub fn only_at(&self, node: u64) -> SomeJobs {
-        let gone = |id: u64| self.is_removed(id) || self.is_superseded(id);
         self.jobs_at(node, |homes| {
-            let there = |home: &&Home| home.filled && (home.node == node || !gone(home.node));
+            let gone = |id: u64| id != node && self.is_gone(id);
+            let there = |home: &&Home| home.filled && !gone(home.node);
             let mut whole = homes.iter().filter(there).peekable();
             whole.peek().is_some() && whole.all(|home| home.node == node)
         })
+    }
+
+    /// Whether a node will not come back: it was removed, or another disk has taken its
+    /// place.
+    fn is_gone(&self, id: u64) -> bool {
+        self.is_removed(id) || self.is_superseded(id)
+    }
+
+    /// Whether none of some homes that had all bytes of a job will come back.
+    pub(crate) fn are_gone(&self, homes: &[Home]) -> bool {
+        let mut whole = homes.iter().filter(|home| home.filled);
+        whole.all(|home| self.is_gone(home.node))
     }
 
     fn jobs_at(&self, node: u64, such: impl Fn(&[Home]) -> bool) -> SomeJobs {
@@ -108,10 +120,21 @@ impl State {
             count: open.len(),
             first: open.first().map(ToString::to_string),
         };
+        let name = |age: Option<u64>| {
+            age.and_then(|age| self.job_at(age))
+                .map(|it| it.job.id.clone())
+        };
         for (_, jobs) in ended {
             found.count += jobs.size();
-            let first = || jobs.iter().next().and_then(|(age, _)| self.job_at(age));
-            found.first = found.first.or_else(|| first().map(|it| it.job.id.clone()));
+            let first = || name(jobs.iter().next().map(|(age, _)| age));
+            found.first = found.first.or_else(first);
+        }
+        let counted = self.feature_level() >= KEPT_SOURCES_LEVEL;
+        let sources = self.outputs.sources().filter(|_| counted);
+        for (_, jobs) in sources.filter(|(homes, _)| has(homes)) {
+            found.count += jobs.size();
+            let first = || name(jobs.iter().next().copied());
+            found.first = found.first.or_else(first);
         }
         found
     }

@@ -1,9 +1,9 @@
-//! Index of the finished jobs that keep an output, by their homes: what a lost
+//! Index of the jobs that have ended and keep something, by their homes: what a lost
 //! node held is found without a walk over all jobs ever made.
 
 use std::collections::BTreeMap;
 
-use rpds::RedBlackTreeMapSync as Map;
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
     open_index::with,
@@ -34,11 +34,13 @@ impl Kept {
     }
 }
 
-/// Finished jobs by where their outputs are.
+/// Jobs that have ended by where their outputs, or their sources, are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OutputIndex {
     /// By homes, of which there are few sets: the jobs by age.
     at: Map<Vec<Home>, Pages<u64, Kept>>,
+    /// The same of those without an output that may be tried again: their ages.
+    sources: Map<Vec<Home>, Set<u64>>,
 }
 
 impl OutputIndex {
@@ -57,11 +59,33 @@ impl OutputIndex {
                 jobs.insert_mut(after.created_index, Kept::of(after));
             });
         }
+        self.update_sources(before, after);
+    }
+
+    fn update_sources(&mut self, before: Option<&Job>, after: &Job) {
+        if let Some(before) = before.filter(|job| job.keeps_source())
+            && let Some(jobs) = self.sources.get_mut(&before.homes)
+        {
+            jobs.remove_mut(&before.created_index);
+            if jobs.is_empty() {
+                self.sources.remove_mut(&before.homes);
+            }
+        }
+        if after.keeps_source() {
+            with(&mut self.sources, after.homes.clone(), |jobs| {
+                jobs.insert_mut(after.created_index);
+            });
+        }
     }
 
     /// The jobs with the same homes, by age.
     pub fn groups(&self) -> impl Iterator<Item = (&Vec<Home>, &Pages<u64, Kept>)> {
         self.at.iter()
+    }
+
+    /// The jobs without an output whose homes keep their source, by homes: their ages.
+    pub fn sources(&self) -> impl Iterator<Item = (&Vec<Home>, &Set<u64>)> {
+        self.sources.iter()
     }
 
     /// How many outputs each node is a home of, also while it retires.

@@ -19,7 +19,8 @@
 //!    What is left of the nodes when a job waits for its last shards takes a second
 //!    attempt at those whose end is far off (`twins`).
 //! 4. Give finished outputs other homes for those that have been silent for
-//!    minutes (`homes`): a few an entry, as each costs a copy.
+//!    minutes (`homes`): a few an entry, as each costs a copy. Have kept sources leave
+//!    homes that drain.
 //! 5. Remove nodes that others have replaced, and keep the table small: end abandoned uploads, fold what has ended, and
 //!    delete what is old, where that is asked for (`housekeeping`).
 
@@ -101,6 +102,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
     assign::assign_tasks(state, &builds, &leaving, &mut commands);
     homes::place_outputs(state, &builds, &mut commands);
+    homes::place_sources(state, &builds, &mut commands);
     housekeeping::tidy_up(state, health, &mut commands);
     commands
 }

@@ -25,9 +25,14 @@ pub struct DropSource {
 }
 
 impl Job {
+    /// Whether its homes keep bytes of it.
+    pub fn is_kept(&self) -> bool {
+        self.state().keeps_bytes() || self.keeps_source()
+    }
+
     /// Whether its homes keep its source though it ended without an output. They
-    /// keep nothing else of it for anyone, and no other node takes a lost one's
-    /// place.
+    /// keep nothing else of it for anyone, and no other node takes the place of one
+    /// that may come back.
     pub fn keeps_source(&self) -> bool {
         self.source_kept && matches!(self.state(), JobState::Failed | JobState::Cancelled)
     }

@@ -186,6 +186,17 @@ impl State {
         here.flat_map(|(_, jobs)| jobs.iter().map(|(age, kept)| (age, *kept)))
     }
 
+    /// Jobs that may be tried again of which a node is a home that is to have their
+    /// source and has not said so yet, by age.
+    pub fn sources_due_at(&self, node: u64) -> impl Iterator<Item = u64> {
+        let groups = self.outputs.sources();
+        let due = groups.filter(move |(homes, _)| {
+            let mut homes = homes.iter();
+            homes.any(|home| home.node == node && home.is_unsure())
+        });
+        due.flat_map(|(_, jobs)| jobs.iter().copied())
+    }
+
     pub(crate) fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
         self.jobs.get(self.by_age.get(&age)?)
     }

@@ -5,6 +5,7 @@
 mod backup;
 mod findings;
 mod growing;
+mod kept_sources;
 mod range_server;
 mod refusals;
 mod replication;

@@ -169,6 +169,9 @@ impl Filler {
             !state.is_current(*age) && self.whole.get(age) != Some(&mark)
         });
         let kept = kept.filter_map(|(age, _)| state.job_at(age));
+        let sources = state.sources_due_at(node);
+        let sources = sources.filter(|age| !state.is_current(*age));
+        let kept = kept.chain(sources.filter_map(|age| state.job_at(age)));
         let current = state.all_current().filter(|entry| is_due(entry));
         let kept = kept.filter(|entry| is_due(entry));
         let all = current.map(|entry| due(&entry.job));

@@ -10,7 +10,10 @@ use crate::{
         CancelJob, CreateJob, DeleteJob, FailJob, HomeFilled, Reply, SealSource, SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
+    limits::{
+        KEPT_SOURCES_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS,
+        RETIRING_HOMES_MAX,
+    },
     outside::Outside,
     rows::{Home, Job, JobState, Problem, Task, TaskKey, TaskKind},
     table_rows::cluster_key,
@@ -75,7 +78,9 @@ impl Writer<'_> {
             return Reply::stale(&c.job);
         };
         let seen = job.epoch == c.epoch && c.retiring.len() <= RETIRING_HOMES_MAX;
-        if !job.state().keeps_bytes() || !seen || c.homes.is_empty() {
+        let moves = self.state.feature_level() >= KEPT_SOURCES_LEVEL;
+        let kept = job.state().keeps_bytes() || (moves && job.keeps_source());
+        if !kept || !seen || c.homes.is_empty() {
             return Reply::stale(&c.job);
         }
         let homes = new_homes(&job, c);

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     command::Reply,
+    limits::KEPT_SOURCES_LEVEL,
     measuring::source_gone,
     retry::{DropSource, RetryJob},
     rows::{Job, JobState, Problem},
@@ -28,8 +29,12 @@ impl Writer<'_> {
             }
             _ if !job.source_kept => {
                 let cause = format!("the source of job {} is not kept any more", c.job);
-                let hint = "submit the file again, under another request id";
-                return Reply::refused(&c.job, Problem::new("source-gone", cause, hint));
+                return no_source(&c.job, cause);
+            }
+            _ if self.state.feature_level() < KEPT_SOURCES_LEVEL => {}
+            _ if self.state.are_gone(&job.homes) => {
+                let cause = format!("all nodes that kept the source of job {} are gone", c.job);
+                return no_source(&c.job, cause);
             }
             _ => {}
         }
@@ -73,4 +78,9 @@ impl Writer<'_> {
         }
         Reply::done(&c.job)
     }
+}
+
+fn no_source(id: &str, cause: String) -> Reply {
+    let hint = "submit the file again, under another request id";
+    Reply::refused(id, Problem::new("source-gone", cause, hint))
 }

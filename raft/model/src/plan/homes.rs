@@ -7,8 +7,8 @@ use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Command, SetHomes},
     limits::{
-        COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, REHOMED_PER_ENTRY_MAX,
-        RETIRING_HOMES_MAX,
+        COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, KEPT_SOURCES_LEVEL,
+        REHOMED_PER_ENTRY_MAX, RETIRING_HOMES_MAX,
     },
     rows::{Home, Job, JobState},
     state::State,
@@ -97,6 +97,35 @@ pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut V
     commands.extend(changed.take(room));
 }
 
+/// Has the sources of jobs that may be tried again leave homes that drain, or that will
+/// not come back, in what room the entry has left. Nobody takes the place of one that
+/// may: they are kept for a day only.
+pub(super) fn place_sources(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
+    if state.feature_level() < KEPT_SOURCES_LEVEL {
+        return;
+    }
+    let health = builds.health;
+    let gone = |node: u64| health.silent_ms(node) == u64::MAX;
+    let leaves = |home: &Home| {
+        let lost = || health.silent_ms(home.node) >= health.rehome_after_ms;
+        let hands_over = health.draining(home.node) || gone(home.node);
+        !home.retiring && (hands_over || (!home.filled && lost()))
+    };
+    let readable = |home: &Home| home.filled && health.alive(home.node);
+    let moves = |homes: &[Home]| homes.iter().any(leaves) && homes.iter().any(readable);
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    let room = room.min(REHOMED_PER_ENTRY_MAX);
+    let mut load = state.outputs().counts();
+    let sources = state.outputs().sources();
+    let sources = sources.filter(|(homes, _)| moves(homes));
+    let ages = sources.flat_map(|(_, jobs)| jobs.iter().take(room));
+    let changed = ages.filter_map(|age| {
+        let entry = state.job_at(*age)?;
+        place_homes(&entry.job, builds, &mut load)
+    });
+    commands.extend(changed.take(room));
+}
+
 /// How well a node suits as a new home; the least comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct HomeRank {
@@ -127,7 +156,7 @@ struct Sorted {
 /// stays, and is read from until its replacement is filled too.
 fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Command> {
     let health = builds.health;
-    if !job.state().keeps_bytes() {
+    if !job.is_kept() {
         return None;
     }
     let wanted = health.faults() + 1;

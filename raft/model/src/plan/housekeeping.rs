@@ -13,12 +13,12 @@ use crate::{
     kept_parts::{DropParts, KeptParts},
     limits::{
         COMMANDS_PER_ENTRY_MAX, COMPARE_WAITS_MS, FOLDS_PER_ENTRY_MAX, HELD_SOURCE_ROOM,
-        HOLD_SOURCE_MS, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS, LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL,
-        MEMBERS_LEVEL, RETRY_LEVEL,
+        HOLD_SOURCE_MS, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS, KEPT_SOURCES_LEVEL,
+        LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
     },
     member_commands::RemoveNode,
     retry::DropSource,
-    rows::{Job, Node},
+    rows::{Home, Job, Node},
     state::State,
 };
 
@@ -38,6 +38,8 @@ pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<
     if state.feature_level() >= RETRY_LEVEL {
         let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
         commands.extend(given_up(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
+        let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+        commands.extend(nowhere(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     }
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(hopeless(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
@@ -95,6 +97,22 @@ fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
     let on_full = move |job: &Job| job.homes.iter().any(|home| full(home.node));
     let gone =
         looked_at.filter(move |entry| old(entry.job.folded_cluster_ms) || on_full(&entry.job));
+    gone.map(|entry| {
+        Command::DropSource(DropSource {
+            job: entry.job.id.clone(),
+            folded_cluster_ms: entry.job.folded_cluster_ms,
+        })
+    })
+}
+
+/// Sources of ended jobs that no home has that may come back.
+fn nowhere<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let alive = |home: &Home| home.filled && health.alive(home.node);
+    let judged = state.feature_level() >= KEPT_SOURCES_LEVEL;
+    let sources = state.outputs().sources().filter(move |_| judged);
+    let gone = sources.filter(move |(homes, _)| state.are_gone(homes) && !homes.iter().any(alive));
+    let gone = gone.flat_map(|(_, jobs)| jobs.iter());
+    let gone = gone.filter_map(|age| state.job_at(*age));
     gone.map(|entry| {
         Command::DropSource(DropSource {
             job: entry.job.id.clone(),
@@ -246,11 +264,7 @@ fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
 mod tests {
     use super::*;
     use crate::{
-        command::Tick,
-        entry::Entry,
-        job_id::job_id,
-        plan::health::NodeHealth,
-        rows::{Home, JobState},
+        command::Tick, entry::Entry, job_id::job_id, plan::health::NodeHealth, rows::JobState,
         summary::Summary,
     };
 

@@ -1,7 +1,7 @@
 //! The weather: nodes that reboot, are cut off, lag, fill up, come back with
-//! another build, or lose their disks, at most f at a time.
+//! another build, drain for a while, or lose their disks, at most f at a time.
 
-use reelraft_model::{Command, Job, Replan, plan::HOME_LOST_MS};
+use reelraft_model::{Command, DrainNode, Job, Replan, plan::HOME_LOST_MS};
 
 use crate::{
     node::{AMPLE_ROOM_BYTES, Node},
@@ -11,7 +11,11 @@ use crate::{
 impl World {
     /// Perhaps breaks something.
     pub fn break_something(&mut self) {
+        if self.log.state().nodes().any(|node| node.is_draining()) {
+            self.truth.drained_ms = Some(self.now_ms);
+        }
         if self.calm {
+            self.drain(None);
             return;
         }
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
@@ -49,6 +53,7 @@ impl World {
             23..=29 => self.lose_disk(node),
             30..=31 => self.join(),
             32 => self.ask_to_replan(node),
+            33..=34 => self.drain(Some(node)),
             _ => {}
         }
     }
@@ -222,5 +227,28 @@ impl World {
             note: "asked for".into(),
         });
         self.propose(vec![vec![command]], Origin::Home);
+    }
+    /// A node is to hand over what it has, and whichever did so before stays after all.
+    fn drain(&mut self, node: Option<u64>) {
+        let state = self.log.state().clone();
+        let drains: Vec<u64> = state
+            .nodes()
+            .filter(|it| it.is_draining())
+            .map(|it| it.id)
+            .collect();
+        let drain = |node, draining| Command::DrainNode(DrainNode { node, draining });
+        let stay = drains.iter().map(|node| drain(*node, false));
+        let goes = node.filter(|node| !drains.contains(node));
+        let goes = goes.map(|node| drain(node, true));
+        let commands: Vec<Command> = stay.chain(goes).collect();
+        if !commands.is_empty() {
+            // What has moved may move back.
+            self.truth.losses += commands.len() as u64;
+            self.story.say(
+                self.now_ms,
+                format!("node {node:?} drains, and {drains:?} stay"),
+            );
+            self.propose(vec![commands], Origin::Home);
+        }
     }
 }

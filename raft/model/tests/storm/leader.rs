@@ -176,6 +176,7 @@ impl World {
             ..Default::default()
         };
         self.add_engines(&mut health);
+        health.take_standings(self.log.state());
         health
     }
 

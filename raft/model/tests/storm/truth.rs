@@ -63,6 +63,8 @@ pub struct Truth {
     /// Absences that outlasted a home's limit, disks that filled up or were
     /// lost, and nodes that came back with another build.
     pub losses: u64,
+    /// When a node was last draining: outputs move then.
+    pub drained_ms: Option<u64>,
     /// Nodes whose disks were lost for good.
     pub lost_disks: BTreeSet<u64>,
     begun: BTreeMap<(AttemptKey, u64), Begun>,
@@ -318,7 +320,8 @@ impl Truth {
         }
         // A change that was planned before the job had ended may come later.
         let ended_ms = self.jobs.get(&set.job).and_then(|job| job.ended_ms);
-        if ended_ms.is_none_or(|ended_ms| self.now_ms - ended_ms < LATE_PLAN_MS) {
+        let since_ms = ended_ms.max(ended_ms.and(self.drained_ms));
+        if since_ms.is_none_or(|since_ms| self.now_ms - since_ms < LATE_PLAN_MS) {
             return;
         }
         let dropped = entry.job.homes.iter().filter(|home| home.filled);
