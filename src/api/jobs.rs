@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reelraft_model::{
     CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, RetryJob, Scope, State, Task,
-    limits::{REPLAN_LEVEL, RETRY_LEVEL},
+    limits::{FENCES_LEVEL, REPLAN_LEVEL, RETRY_LEVEL},
 };
 
 use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
@@ -146,11 +146,14 @@ impl Api {
     /// writing.
     pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
-        let tenant = seen.job(id)?.job.tenant.clone();
+        let job = seen.job(id)?.job.clone();
         all_know(seen.whole(), RETRY_LEVEL, "try jobs again")?;
+        let fenced = seen.whole().feature_level() >= FENCES_LEVEL;
         drop(seen);
+        let (tenant, replans) = (job.tenant, job.replans);
         let command = RetryJob {
             job: id.to_string(),
+            replans: fenced.then_some(replans),
         };
         self.change(&tenant, id, Command::RetryJob(command)).await
     }

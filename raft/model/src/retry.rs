@@ -11,6 +11,10 @@ use crate::{
 pub struct RetryJob {
     #[prost(string, tag = "1")]
     pub job: String,
+    /// How often the job had been planned anew when the proposer looked. Entries of
+    /// earlier versions do not say.
+    #[prost(uint32, optional, tag = "2")]
+    pub replans: Option<u32>,
 }
 
 /// Gives the source of an ended job up.

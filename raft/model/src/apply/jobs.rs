@@ -11,7 +11,7 @@ use crate::{
     },
     job_id::job_id,
     limits::{
-        KEPT_SOURCES_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS,
+        FENCES_LEVEL, KEPT_SOURCES_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS,
         RETIRING_HOMES_MAX,
     },
     outside::Outside,
@@ -179,15 +179,17 @@ impl Writer<'_> {
         let Some(mut job) = self.job(&c.job).cloned() else {
             return not_found(&c.job);
         };
+        let fenced = self.state.feature_level() >= FENCES_LEVEL;
         match job.state() {
             JobState::Cancelled => return Reply::stale(&c.job),
             JobState::Deleted => return not_found(&c.job),
             // Its output stays; what compares it ends.
             JobState::Succeeded if job.is_measuring() => {
-                let problem = Problem::new("cancelled", "it was cancelled", "ask for it again");
+                let problem = Problem::new(CANCELLED, "it was cancelled", "ask for it again");
                 self.give_up_measuring(&c.job, problem);
                 return Reply::done(&c.job);
             }
+            JobState::Succeeded if fenced && was_cancelled(&job) => return Reply::stale(&c.job),
             state if state.ended() => return already_ended(&c.job, state),
             _ => {}
         }
@@ -250,4 +252,13 @@ fn ends_alike(job: &Job, c: &CreateJob) -> bool {
 /// Where something is sent when a job ends: its webhook's URL and its output's.
 fn ends(outside: Option<&Outside>) -> (&str, &str) {
     outside.map_or(("", ""), |it| (&it.webhook_url, &it.output_url))
+}
+
+/// What a comparison ends with that its owner has cancelled.
+const CANCELLED: &str = "cancelled";
+
+/// Whether the comparison of a finished job was cancelled, and none was asked for since.
+fn was_cancelled(job: &Job) -> bool {
+    let problem = job.measurement.as_ref().and_then(|it| it.problem.as_ref());
+    problem.is_some_and(|problem| problem.kind == CANCELLED)
 }

@@ -19,8 +19,11 @@ impl Writer<'_> {
             return not_found(&c.job);
         };
         let mut job = entry.job.clone();
+        // Of an ended job nothing else counts them up: this retry has been made.
+        let made = c.replans.is_some_and(|seen| job.replans > seen);
         match job.state() {
             JobState::Deleted => return not_found(&c.job),
+            _ if made => return Reply::stale(&c.job),
             JobState::Succeeded => return already_ended(&c.job, JobState::Succeeded),
             state if !state.ended() => {
                 let cause = format!("job {} is {}", c.job, state.name());

@@ -21,8 +21,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, ChunksRead, Command, Complete, CreateJob, DeleteJob, EarlyPlan,
     Entry, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
-    TouchUpload,
+    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -33,7 +32,7 @@ use reelraft_model::{
 use keys::change_access;
 use outside::{change_outside, due};
 use show::{command_text, show};
-use words::{amount, failure_class, number, option};
+use words::{amount, failure_class, number, option, retry};
 
 struct World {
     state: State,
@@ -290,7 +289,7 @@ impl World {
 
     /// `seal JOB [epoch=] [kept]`, `filled JOB NODE`, `history JOB NODE [epoch=]
     /// [hash=]`, `touch JOB seen=MS`, `cancel JOB`, `delete JOB`,
-    /// `retry JOB`, `measure JOB shards=3` and `replan JOB [replans=]`
+    /// `retry JOB [replans=]`, `measure JOB shards=3` and `replan JOB [replans=]`
     fn change_job(&mut self, words: &[&str]) -> String {
         let job = self.job(words[1]);
         let epoch = option(words, "epoch");
@@ -323,7 +322,7 @@ impl World {
                 touched_cluster_ms: number(words, "seen"),
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
-            "retry" => Command::RetryJob(RetryJob { job }),
+            "retry" => retry(job, words),
             "measure" => measuring::command(&self.state, job, words),
             "replan" => {
                 let now = self.state.job(&job).map(|entry| entry.job.clone());

@@ -1,6 +1,6 @@
 //! The words of a script's commands.
 
-use reelraft_model::{FailureClass, spec::Amount};
+use reelraft_model::{Command, FailureClass, RetryJob, spec::Amount};
 
 /// `key=value` words of a command line.
 pub fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
@@ -38,4 +38,10 @@ pub fn amount(words: &[&str]) -> Amount {
         hold_source: words.contains(&"hold"),
         ..Default::default()
     }
+}
+
+/// `retry JOB [replans=]`: how often it had been planned anew when its owner looked.
+pub fn retry(job: String, words: &[&str]) -> Command {
+    let replans = option(words, "replans").map(|seen| seen.parse().unwrap());
+    Command::RetryJob(RetryJob { job, replans })
 }

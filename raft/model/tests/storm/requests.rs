@@ -115,7 +115,8 @@ impl World {
         (of.retried, of.wish) = (true, Wish::Fetch);
         of.again_ms = self.now_ms + PATIENCE_MS;
         let job = self.job_of(client);
-        let command = Command::RetryJob(RetryJob { job });
+        let replans = self.log.state().job(&job).map(|entry| entry.job.replans);
+        let command = Command::RetryJob(RetryJob { job, replans });
         self.propose(vec![vec![command]], Origin::Client(client));
         true
     }
