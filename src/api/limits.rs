@@ -29,9 +29,17 @@ pub const DIAGNOSED_VIOLATIONS_MAX: usize = 50;
 pub const BACKUPS_MAX: usize = 1;
 
 /// Chunks of 1 MiB that all uploads to a node may hold at once: 256 MiB. A film
-/// takes a whole [`UPLOAD_WINDOW`] of them, so that sixteen are taken at once;
-/// a source of one chunk takes one.
+/// takes a whole [`UPLOAD_WINDOW`] of them while at least half is free,
+/// [`SHARE_SMALL`] while an eighth is, and then one, as a source of one chunk does.
 pub const UPLOAD_CHUNKS_MAX: usize = 256;
+
+/// What a stream of a room that fills gets: enough that a line of 100 ms carries 40
+/// MiB/s.
+pub const SHARE_SMALL: u32 = 4;
+
+/// One tenant has at most one in so many of a room that tenants share: 26 uploads of
+/// films, however slow they are, and as much is left to all others.
+pub const TENANT_SHARE_MAX: usize = 2;
 
 /// Watches that a node serves at once. Each holds [`WATCH_QUEUE`] events and
 /// two more, of 8 KiB at most: 48 MiB for all of them. A client that waits for

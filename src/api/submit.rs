@@ -21,7 +21,7 @@ use super::{
 use crate::clock::unix_ms;
 
 /// The tenant of jobs that name none.
-const DEFAULT_TENANT: &str = "default";
+pub(super) const DEFAULT_TENANT: &str = "default";
 
 /// A job as a client asks for it.
 #[derive(Clone, Debug, Default)]

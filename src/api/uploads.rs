@@ -9,10 +9,11 @@ use super::{
     Api, Consistency, Outgoing, Pass,
     limits::{CLIENT_STALL, UPLOAD_CHUNKS_MAX},
     not_yet,
+    submit::DEFAULT_TENANT,
 };
 use crate::data::{
     limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
-    upload::{self, BrokenOff, Order, Turn, UploadReply, UploadRequest},
+    upload::{self, BrokenOff, Order, Pace, Turn, UploadReply, UploadRequest},
 };
 
 impl Api {
@@ -36,14 +37,18 @@ impl Api {
             Problem::new("client-lost", cause, "open the upload again")
         })?;
         self.check_owner(first.as_ref()).await?;
-        let pass = self
-            .doors()
-            .uploads
-            .enter(self.chunks_held(first.as_ref()))?;
+        let (tenant, chunks) = self.chunks_held(first.as_ref())?;
+        let pass = self.doors().uploads.enter_as(&tenant, chunks, 1)?;
+        let window = pass.share();
         let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
             Box::pin(stream::iter(first).chain(incoming));
         let turn = Turn::default();
-        let replies = upload::serve(self.context().data.clone(), incoming, turn.clone(), order);
+        let replies = upload::serve(
+            self.context().data.clone(),
+            incoming,
+            turn.clone(),
+            Pace { order, window },
+        );
         let replies = replies.map_err(|error| error.problem());
         Ok(Outgoing::new(replies, pass, self.welcome(), CLIENT_STALL).that_waits(turn))
     }
@@ -104,21 +109,35 @@ impl Api {
     pub fn room_for_upload(&self, bytes: u64) -> Result<Pass, Problem> {
         let chunks = bytes.div_ceil(CHUNK_BYTES as u64);
         let share = chunks.clamp(1, UPLOAD_CHUNKS_MAX as u64);
-        self.doors().uploads.enter(share as u32)
+        let (tenant, share) = (self.uploader()?, share as u32);
+        self.doors().uploads.enter_as(tenant, share, share)
     }
 
-    /// How many chunks an upload may hold at once, by its first message.
-    fn chunks_held(&self, first: Option<&Result<UploadRequest, BrokenOff>>) -> u32 {
+    /// Whose uploads the caller's are, where no job says so.
+    fn uploader(&self) -> Result<&str, Problem> {
+        match self.tenant(Scope::Submit, "")? {
+            "" => Ok(DEFAULT_TENANT),
+            own => Ok(own),
+        }
+    }
+
+    /// Whose an upload is and how many chunks it would hold at once, by its first message.
+    fn chunks_held(
+        &self,
+        first: Option<&Result<UploadRequest, BrokenOff>>,
+    ) -> Result<(String, u32), Problem> {
+        let own = self.uploader()?.to_string();
         let Some(Ok(UploadRequest::Open { job })) = first else {
-            return 1;
+            return Ok((own, 1));
         };
-        let state = self.table().local();
         let window = UPLOAD_WINDOW as u64;
-        let chunks = match state.job(job) {
-            Some(entry) => entry.job.source_bytes.div_ceil(CHUNK_BYTES as u64),
+        Ok(match self.table().local().job(job) {
+            Some(entry) => {
+                let chunks = entry.job.source_bytes.div_ceil(CHUNK_BYTES as u64);
+                (entry.job.tenant.clone(), chunks.clamp(1, window) as u32)
+            }
             // This replica may be behind.
-            None => window,
-        };
-        chunks.clamp(1, window) as u32
+            None => (own, window as u32),
+        })
     }
 }

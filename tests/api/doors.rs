@@ -187,12 +187,14 @@ async fn uploads_are_let_in_by_what_they_may_hold() {
     let folder = tempfile::tempdir().unwrap();
     let (context, _, stopper) = node(folder.path()).await;
     let api = access(&context).operator();
-    let job = async |source_bytes: u64, name: &str| {
+    let job = async |source_bytes: u64, name: &str, tenant: &str| {
         let mut request = request(b"film");
         (request.source_bytes, request.request_id) = (source_bytes, name.into());
+        request.tenant = tenant.into();
         api.submit(request).await.unwrap().job.job.id
     };
-    let (film, small) = (job(1 << 40, "film").await, job(4, "small").await);
+    let (film, small) = (job(1 << 40, "film", "").await, job(4, "small", "").await);
+    let others = job(1 << 40, "film", "studio").await;
     let open = async |job: &str| {
         let job = job.to_string();
         // A client that says whose bytes it has and then nothing.
@@ -201,13 +203,15 @@ async fn uploads_are_let_in_by_what_they_may_hold() {
             .await
     };
     let mut held = Vec::new();
-    for _ in 0..UPLOAD_CHUNKS_MAX / 16 - 1 {
-        held.push(open(&film).await.unwrap());
+    while let Ok(upload) = open(&film).await {
+        held.push(upload);
+        assert!(held.len() < UPLOAD_CHUNKS_MAX);
     }
-    held.push(open(&small).await.unwrap());
+    assert!(held.len() > 16, "the later ones hold less");
     assert_eq!(kind(open(&film)).await, "too-busy");
     assert_eq!(kind(open("jnone")).await, "too-busy", "it may be a film");
-    held.push(open(&small).await.unwrap());
+    assert_eq!(kind(open(&small)).await, "too-busy");
+    assert!(open(&others).await.is_ok(), "of another tenant");
     held.remove(0);
     assert!(open(&film).await.is_ok(), "one has gone");
     stopper.send(true).unwrap();

@@ -7,7 +7,27 @@ use futures::{Stream, StreamExt};
 use reelraft_model::Problem;
 use tokio::time::Instant;
 
-use crate::data::{error::DataError, limits::UPLOAD_IDLE};
+use crate::data::{
+    error::DataError,
+    limits::{UPLOAD_IDLE, UPLOAD_WINDOW},
+};
+
+/// How a client is asked for its chunks.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub order: Order,
+    /// How many may be asked for and not have come, at most.
+    pub window: usize,
+}
+
+impl From<Order> for Pace {
+    fn from(order: Order) -> Self {
+        Pace {
+            order,
+            window: UPLOAD_WINDOW,
+        }
+    }
+}
 
 /// In which order a client can give its chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ mod transfer;
 use std::sync::Arc;
 
 use futures::Stream;
-pub use messages::{BrokenOff, Order, SafeChunk, Turn, UploadReply, UploadRequest};
+pub use messages::{BrokenOff, Order, Pace, SafeChunk, Turn, UploadReply, UploadRequest};
 pub use reached::reached;
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;
@@ -37,21 +37,22 @@ use ahead::Ahead;
 use messages::next_request;
 use transfer::{Out, Upload};
 
-/// Serves one upload of a client that can give its chunks in this order. `turn`
+/// Serves one upload of a client that is asked for its chunks at this pace. `turn`
 /// is kept up to date.
 pub fn serve<S>(
     data: Arc<DataPlane>,
     mut incoming: S,
     turn: Turn,
-    order: Order,
+    pace: impl Into<Pace>,
 ) -> impl Stream<Item = Result<UploadReply, DataError>> + Send + 'static
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
 {
     let (out, answers) = mpsc::channel(UPLOAD_WINDOW);
+    let pace = pace.into();
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = run(data, &mut incoming, &out, (turn, order)) => end,
+            end = run(data, &mut incoming, &out, (turn, pace)) => end,
             () = out.closed() => return,
         };
         if let Err(error) = &end {
@@ -67,7 +68,7 @@ async fn run<S>(
     data: Arc<DataPlane>,
     incoming: &mut S,
     out: &Out,
-    (turn, order): (Turn, Order),
+    (turn, pace): (Turn, Pace),
 ) -> Result<String, DataError>
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Unpin,
@@ -78,7 +79,7 @@ where
         });
     };
     check_job(&job)?;
-    let mut upload = Upload::new(data, out, job, turn, Ahead::new(order));
+    let mut upload = Upload::new(data, out, job, turn, Ahead::new(pace));
     if let Some(root) = upload.settle().await? {
         return Ok(root);
     }
