@@ -238,7 +238,9 @@ async fn until_stopped(
     let failed = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
         broken = fatal.wait_for(Option::is_some) => {
-            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
+            let left_out = || context.cluster.left_out().map(|it| it.problem());
+            let cause = broken.ok().and_then(|cause| cause.clone());
+            cause.map(|cause| left_out().unwrap_or_else(|| storage_failed(cause)))
         }
         cause = context.data.failed() => Some(storage_failed(cause)),
         problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),

@@ -303,6 +303,12 @@ impl Cluster {
         self.core.fatal.subscribe()
     }
 
+    /// Whether Raft has stopped because the cluster was recovered without this disk, as a
+    /// refusal that says so.
+    pub fn left_out(&self) -> Option<ConsensusError> {
+        self.core.left_out.refusal()
+    }
+
     /// Why the others refuse this node's program, once they do. The node must end then.
     pub fn outdated(&self) -> watch::Receiver<Option<String>> {
         self.core.outdated.subscribe()

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use openraft::async_runtime::watch::WatchReceiver;
 use reelraft_model::State;
 use reelraft_storage::{Identity, Snapshots};
 use tokio::{
@@ -19,11 +20,12 @@ use crate::{
     config::ClusterConfig,
     error::ConsensusError,
     heard::Heard,
+    left_out::LeftOut,
     limits::APPLY_WAIT,
     peers::Peers,
     raft_clock,
     state_machine::{Replica, StateMachine},
-    types::{TypeConfig, Vote},
+    types::{LogId, TypeConfig, Vote},
     watchdog::Watchdog,
 };
 
@@ -57,6 +59,8 @@ pub struct Core {
     pub leadership: watch::Sender<Leadership>,
     /// Why Raft has stopped, once it has.
     pub fatal: watch::Sender<Option<String>>,
+    /// Says why, where the cluster was recovered without this disk.
+    pub left_out: LeftOut,
     /// Why the others refuse this node's program, once they do.
     pub outdated: watch::Sender<Option<String>>,
     /// Whether this disk may take part in Raft.
@@ -126,6 +130,25 @@ impl Core {
         tracing::error!(cause, "raft has stopped");
         self.forget_leader();
         self.fatal.send_replace(Some(cause));
+    }
+
+    /// Refuses what comes from another history than this disk's, and ends the node.
+    ///
+    /// # Errors
+    /// [`ConsensusError::LeftOut`].
+    pub fn check_history<'a>(
+        &self,
+        named: impl IntoIterator<Item = &'a LogId>,
+    ) -> Result<(), ConsensusError> {
+        let known = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow_watched();
+            now.local_committed.max(now.last_applied)
+        };
+        self.left_out.check(known, named).map_err(|cause| {
+            self.stop_for_good(cause.clone());
+            ConsensusError::LeftOut { cause }
+        })
     }
 
     /// The incarnation under which a node is known: from the table, or from the

@@ -58,6 +58,12 @@ pub enum ConsensusError {
     /// can't read.
     #[error("{cause}")]
     OlderProgram { cause: String },
+    /// The cluster was recovered from a disk that lacks what this one knows to be
+    /// committed.
+    #[error(
+        "the cluster was recovered without this disk, or from older copies of the others: {cause}"
+    )]
+    LeftOut { cause: String },
     /// A configured peer belongs to another cluster.
     #[error("node {node} belongs to cluster {found}, not to {own}")]
     OtherCluster {
@@ -95,6 +101,7 @@ impl ConsensusError {
             ConsensusError::BadEntry(_) => "bad-entry",
             ConsensusError::OtherIncarnation { .. } => "other-incarnation",
             ConsensusError::OlderProgram { .. } => Problem::OLDER_PROGRAM,
+            ConsensusError::LeftOut { .. } => "recovered-without",
             ConsensusError::OtherCluster { .. } => "other-cluster",
             ConsensusError::Removed { .. } => Problem::NODE_REMOVED,
             ConsensusError::OtherNode { .. } => "other-node",
@@ -123,6 +130,11 @@ impl ConsensusError {
                 "start it with its own data folder, or let it in anew with --join and --token"
             }
             ConsensusError::OlderProgram { .. } => "start it with the program of the others",
+            ConsensusError::LeftOut { .. } => {
+                "keep its data folder: a film that no other node has is the file \
+                 blobs/JOB/OUTPUT-HASH in it. To have the machine back, let it in anew with another, \
+                 empty folder, --join and --token"
+            }
             ConsensusError::OtherCluster { .. } => {
                 "check the addresses in --peers, and that all data folders are of one cluster"
             }

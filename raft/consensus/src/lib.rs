@@ -15,6 +15,7 @@ mod disk_work;
 mod error;
 mod heard;
 mod heartbeats;
+mod left_out;
 pub mod limits;
 mod log_store;
 mod members;

@@ -5,7 +5,8 @@
 //! What the others had acknowledged and this node's log lacks is lost. Nodes that come
 //! back in spite of it must not go on with the old voters: the entry is of a term that
 //! they can't reach by elections, so that they follow this node as soon as they hear
-//! it.
+//! it. One that knows entries to be committed in whose places this node has others can't:
+//! films were made of them. It ends, and says so ([`ConsensusError::LeftOut`]).
 
 use std::{io, path::Path, sync::mpsc};
 

@@ -193,6 +193,9 @@ impl Peer for PeerService {
         };
         let stretch_percent = body.stretch_percent;
         let request = append_from_wire(body)?;
+        let entries = request.entries.iter().map(|entry| &entry.log_id);
+        let named = request.prev_log_id.iter().chain(entries);
+        self.core.check_history(named).map_err(refusal)?;
         self.core.hear_leader(&request.vote, stretch_percent);
         let given = match request.entries.is_empty() {
             true => self.take_heartbeat(request).await,
@@ -257,6 +260,8 @@ impl Peer for PeerService {
         }
         tracing::info!(from = sender.node, bytes = head.bytes, "a snapshot came in");
         let snapshot = describe(&Arc::new(received)).map_err(failed)?;
+        let last = &snapshot.meta.last_log_id;
+        self.core.check_history(last).map_err(refusal)?;
         let given = self
             .core
             .raft

@@ -73,6 +73,7 @@ pub async fn start(
         snapshots: storage.snapshots,
         leadership: watch::Sender::new(Leadership::default()),
         fatal: watch::Sender::new(None),
+        left_out: Default::default(),
         outdated: watch::Sender::new(None),
         admitted: watch::Sender::new(used),
         founders: founders.into(),

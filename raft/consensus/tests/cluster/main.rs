@@ -5,3 +5,4 @@ mod agreement;
 mod hang;
 mod members;
 mod nodes;
+mod recovery;
