@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    house::{House, is_below, is_test_path},
-    rooms::{Mentions, product_modules},
+    house::{House, is_below, is_test_path, product_modules},
+    rooms::Mentions,
 };
 
 /// A crate that is not ours, and the only rooms that may name it.

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     functions::{self, Function, LintAllowed},
-    modules::{Crate, Target, TargetKind},
+    modules::{Crate, Module, Target, TargetKind},
     reader,
 };
 
@@ -180,4 +180,11 @@ fn cargo_targets(root: &Path) -> Vec<Target> {
             root: relative(workspace, Path::new(target["src_path"].as_str().unwrap())),
         });
     targets.collect()
+}
+
+/// The modules of the libraries and binaries.
+pub fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
+    let all = house.crates.iter();
+    let products = all.filter(|krate| krate.kind != TargetKind::Other);
+    products.flat_map(|krate| &krate.modules)
 }

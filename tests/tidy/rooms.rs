@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    house::{House, is_below, is_test_path},
-    modules::{Module, TargetKind},
+    house::{House, is_below, is_test_path, product_modules},
+    modules::TargetKind,
     resolve::{Arrow, Resolver},
 };
 
@@ -486,13 +486,6 @@ fn plain(name: &str) -> String {
         .iter()
         .find_map(|ending| word.strip_suffix(ending));
     ending.unwrap_or(&word).to_string()
-}
-
-/// The modules of the libraries and binaries.
-pub fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
-    let all = house.crates.iter();
-    let products = all.filter(|krate| krate.kind != TargetKind::Other);
-    products.flat_map(|krate| &krate.modules)
 }
 
 /// Names in the table that are neither a row of it nor a crate.

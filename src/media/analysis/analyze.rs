@@ -30,7 +30,7 @@ use crate::{
         labels::Label,
         picture::Picture,
         plan::{Plan, one_shard},
-        source::{ProbedSource, Source, Stream},
+        source::{ProbedSource, Source, Stream, Video},
         times::{MICROSECONDS, rescale},
     },
     ffmpeg::{abilities, context::Context, log::reject_if_strict, showinfo::Frame},
@@ -145,12 +145,7 @@ async fn analyze_video(
     let early = head.as_ref().zip(sink);
     let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
     let source = &facts.source;
-    let length = ShardLength::of(
-        context.spec,
-        source.video(),
-        declared_us(found),
-        found.indexed,
-    );
+    let length = shard_length(context, found, source.video());
     let scan = packets::scan(context, found, source, length, early).await?;
     let Head {
         first,
@@ -320,6 +315,10 @@ fn video_stream(found: &ProbedSource) -> Option<&Stream> {
 fn ends_early(found: &ProbedSource, plan: &Plan) -> Option<String> {
     let lasts = shown_us(&plan.times, found.source.video().time_base)?;
     cut_off("the video", lasts, declared_us(found))
+}
+
+fn shard_length(context: &Context<'_>, found: &ProbedSource, video: &Video) -> ShardLength {
+    ShardLength::of(context.spec, video, declared_us(found), found.indexed)
 }
 
 /// How long the container says that the video lasts.
