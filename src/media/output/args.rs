@@ -26,7 +26,11 @@ use crate::{
         covers,
         last_packets::{self, LastPacket},
     },
-    video::{args::video, filters::Pass, rate::Rate},
+    video::{
+        args::video,
+        filters::{Pass, through_changes},
+        rate::Rate,
+    },
 };
 
 /// Name of the joined shards in the work folder.
@@ -224,12 +228,18 @@ pub fn reference(
     // One decoder thread: with several, damaged pictures are concealed
     // differently.
     args.extend(strings(&["-threads", "1"]));
+    let whole = index.is_single_pass(single);
     if let Some(video) = &index.facts.source.video {
         args.extend(video.decoder_args());
+        args.extend(
+            whole
+                .then(|| through_changes(spec, index))
+                .into_iter()
+                .flatten(),
+        );
     }
     args.extend(look_far(index.facts.source.late));
     args.extend(strings(&["-i", input]));
-    let whole = index.is_single_pass(single);
     if index.facts.source.video.is_some() {
         // Covers are copied, which a filter for all video streams would forbid.
         args.extend(

@@ -7,6 +7,7 @@ mod ahead;
 mod attached;
 mod belongings;
 mod builds;
+mod changes;
 mod codecs;
 mod copies;
 mod cues;

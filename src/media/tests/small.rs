@@ -84,8 +84,8 @@ fn a_film_without_an_index_has_fewer_shards() {
             ("live.mkv", "-c:v mpeg4 -live 1"),
         ),
         (
-            ("keys.flv", "-flvflags add_keyframe_index"),
-            ("plain.flv", ""),
+            ("keys.flv", "-c:v flv -flvflags add_keyframe_index"),
+            ("plain.flv", "-c:v flv"),
         ),
     ] {
         let (whole, streamed) = (shards(whole.0, whole.1), shards(streamed.0, streamed.1));

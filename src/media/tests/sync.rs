@@ -93,7 +93,7 @@ fn holds(job: &Job<'_>, check: &str) -> bool {
 }
 
 /// Parts of a film, one after the other in one file.
-fn joined(world: &World, name: &str, parts: &[Clip]) -> Clip {
+pub(crate) fn joined(world: &World, name: &str, parts: &[Clip]) -> Clip {
     let parts = parts.iter().map(|part| std::fs::read(&part.path).unwrap());
     world.written(name, parts.collect::<Vec<_>>().concat())
 }

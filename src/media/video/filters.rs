@@ -12,7 +12,12 @@
 use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
 use crate::{
-    facts::{index::Index, plan::ShardRange, recipe::SCALER, text::milli},
+    facts::{
+        index::Index,
+        plan::ShardRange,
+        recipe::SCALER,
+        text::{milli, strings},
+    },
     limits::{DEINTERLACE_FRAMES, FILTERED_SIDE_MIN},
     video::{grid::Grid, seam::Given},
 };
@@ -129,6 +134,21 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
         filters.push("showinfo@filtered=checksum=0".into());
     }
     filters.join(",")
+}
+
+/// Options before the input of a pass over the whole film: its filters go on where the
+/// picture changes its size, as between two pieces of a broadcast. ffmpeg would begin
+/// them anew, and they would forget the last time and the constant rate; the scaler takes
+/// each size as it comes. Others are made for one size, and have to be begun anew.
+pub(crate) fn through_changes(spec: &Spec, index: &Index) -> Vec<String> {
+    let of_one_size = spec.crop.is_some()
+        || flatten(spec, index).is_some()
+        || deinterlace(spec, index).is_some()
+        || denoise(spec, index).is_some();
+    match of_one_size {
+        true => Vec::new(),
+        false => strings(&["-reinit_filter:v", "0"]),
+    }
 }
 
 /// Computes checksums of a shard's first frame and the next shard's, as decoded

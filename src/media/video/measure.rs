@@ -131,6 +131,9 @@ fn open_given(context: &Context<'_>, index: &Index, given: GivenFrames) -> Vec<S
     };
     args.extend(decode_from(index, start));
     args.extend(source.video().decoder_args());
+    if !part {
+        args.extend(filters::through_changes(context.spec, index));
+    }
     args.extend(match part {
         true => open_input(context.input, Some(&source.demuxer)),
         false => open_source(context.input, source),
