@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use reelraft_model::Problem;
-use reelraft_trust::{Anchor, SPEAKS_HTTPS, is_loopback};
+use reelraft_trust::{Anchor, SPEAKS_HTTPS, certificate_trouble, is_loopback};
 use reqwest::{Body, Client, Method, Response, Url, header};
 use rustls::crypto::ring;
 use serde_json::Value;
@@ -227,7 +227,10 @@ fn check(server: &str, plaintext: bool) -> Result<Url, Problem> {
 }
 
 fn lost(error: reqwest::Error) -> LinkError {
-    LinkError::Lost(error.without_url().to_string())
+    LinkError::Lost(match certificate_trouble(&error) {
+        Some(trouble) => format!("the node can't be trusted: {trouble}; see --ca"),
+        None => error.without_url().to_string(),
+    })
 }
 
 async fn answered(sent: Result<Response, reqwest::Error>) -> Result<Response, LinkError> {
