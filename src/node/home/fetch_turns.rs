@@ -193,14 +193,14 @@ mod tests {
         use reelraft_model::{
             CreateJob, Entry, JobBounds, RegisterNode, Tick,
             limits::{FEATURE_LEVEL, UPLOAD_TOUCH_MS},
-            spec::{SpecRequest, resolve},
+            spec::Spec,
         };
         let mut state = State::default();
         let create = |request: u32| {
             Command::CreateJob(CreateJob {
                 tenant: "t".into(),
                 request_id: request.to_string(),
-                spec: resolve(&SpecRequest::default()).unwrap(),
+                spec: Spec::default(),
                 source_bytes: 1_000,
                 bounds: Some(JobBounds {
                     jobs: 1_000,
