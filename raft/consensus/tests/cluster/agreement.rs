@@ -219,8 +219,12 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
     let state = nodes.get(away).read().await.unwrap();
     assert_eq!(state.cluster_ms(), 300);
     assert_eq!(state.incarnation_of(107), Some("107".repeat(300_000)));
-    let progress = nodes.get(away).progress();
-    assert!(progress.snapshot_index > 100, "{progress:?}");
+    // What it says of itself comes a moment later than what it applied.
+    nodes
+        .until(SOON, "it came by a snapshot", || {
+            nodes.get(away).progress().snapshot_index > 100
+        })
+        .await;
     nodes.agree().await;
     // And starts from it again.
     nodes.kill(away);
