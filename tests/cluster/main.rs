@@ -15,6 +15,7 @@ mod events;
 mod http;
 mod http_films;
 mod keeping;
+mod kept;
 mod keys;
 mod lies;
 mod lost;
