@@ -230,21 +230,6 @@ impl GrowingCluster {
         self.folder.join(format!("machine-{number}.log"))
     }
 
-    /// The machines that there are, running or not.
-    pub fn numbers(&self) -> Vec<u16> {
-        self.machines.keys().copied().collect()
-    }
-
-    /// A machine's data folder.
-    ///
-    /// # Errors
-    /// If there is no such machine.
-    pub fn data(&self, number: u16) -> Result<PathBuf, String> {
-        let machine = self.machines.get(&number);
-        let machine = machine.ok_or(format!("there is no machine {number}"))?;
-        Ok(machine.data.clone())
-    }
-
     /// All that a machine has printed.
     pub fn log_text(&self, number: u16) -> String {
         let bytes = std::fs::read(self.log_file(number)).unwrap_or_default();

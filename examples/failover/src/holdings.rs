@@ -126,7 +126,7 @@ pub fn holds(data: &Path, job: &str, hash: &str) -> bool {
 }
 
 /// The jobs that a disk holds blobs of, and how many bytes.
-pub fn bytes_of_jobs(data: &Path) -> Vec<(String, u64)> {
+fn bytes_of_jobs(data: &Path) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     for folder in entries(&data.join("blobs")) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();

@@ -14,8 +14,6 @@
 //! | `tls` | CPU of a job and speed of an upload with TLS and without |
 //! | `upload` | what is left to do after the last byte of a source that comes as fast as it is encoded |
 //! | `first-minute` | when the beginning of a film can be looked at |
-//! | `wire` | bytes that leave each machine, beside those that have to |
-//! | `refill` | how soon a lost disk's bytes have all their copies again, and what that costs others |
 //!
 //! Options are described where each command reads them.
 
@@ -29,7 +27,6 @@ mod first_minute;
 mod held;
 mod options;
 mod passes;
-mod refill;
 mod scaling;
 mod tls;
 mod upload;
@@ -52,11 +49,8 @@ fn main() -> ExitCode {
         "upload" => upload::run,
         "first-minute" => first_minute::run,
         "wire" => wire::run,
-        "refill" => refill::run,
         _ => {
-            eprintln!(
-                "one of: film, long, scaling, clips, again, tls, upload, first-minute, wire, refill"
-            );
+            eprintln!("one of: film, long, scaling, clips, again, tls, upload, first-minute, wire");
             return ExitCode::from(2);
         }
     };
