@@ -1,22 +1,14 @@
 //! The source of a cancelled job, kept for `job retry`, and a machine that goes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reelraft_harness::{LocalCluster, Options};
 use serde_json::Value;
 
-use crate::{clip, succeed};
+use crate::{clip, succeed, until};
 
 /// How long anything may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
 
 fn homes(cluster: &LocalCluster, id: &str) -> Vec<u64> {
     let job = cluster.json(&["job", "show", id]);
@@ -44,7 +36,7 @@ fn a_kept_source_is_handed_over_by_a_node_that_drains() {
     for home in homes(&cluster, &id) {
         let node = home.to_string();
         succeed(&cluster.run(&["cluster", "drain", &node]));
-        until("it is handed over", || {
+        until("it is handed over", PATIENCE, || {
             let now = homes(&cluster, &id);
             now.len() == 2 && !now.contains(&home)
         });
@@ -52,7 +44,7 @@ fn a_kept_source_is_handed_over_by_a_node_that_drains() {
     }
     succeed(&cluster.run(&["job", "retry", &id]));
     let mut job = Value::Null;
-    until("it is made after all", || {
+    until("it is made after all", PATIENCE, || {
         job = cluster.json(&["job", "show", &id]);
         job["state"] == "succeeded"
     });

@@ -8,7 +8,10 @@ use std::{
 
 use reelraft_harness::{LocalCluster, Options, blake3_of};
 
-use crate::{calm, clip, newest, succeed, transcode, wait_until_midway};
+use crate::{calm, clip, newest, succeed, transcode, until, wait_until_midway};
+
+/// How long anything may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A node's process that is started again by hand, killed with the test.
 struct Revived(Child);
@@ -131,12 +134,14 @@ fn goes_on_with_one_node(
     cluster.kill_at_once(&[pid]);
 
     // It is killed, and may not have ended yet.
-    until("its folder is free", || recover(&[]).status.success());
+    until("its folder is free", PATIENCE, || {
+        recover(&[]).status.success()
+    });
     let shown = recover(&[]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("--yes"));
     succeed(&recover(&["--yes"]));
     let alone = Revived::start(&words, cwd);
-    until("it leads", || {
+    until("it leads", PATIENCE, || {
         cluster.run(&["job", "list"]).status.success()
     });
     assert_eq!(newest(cluster).unwrap()["state"], "succeeded");
@@ -145,7 +150,7 @@ fn goes_on_with_one_node(
     succeed(&transcode(cluster, &out).wait_with_output().unwrap());
 
     let late = Revived::start(others_words, cwd);
-    until("the other follows", || {
+    until("the other follows", PATIENCE, || {
         let status = cluster.status();
         let nodes = status.and_then(|status| status["nodes"].as_array().cloned());
         let nodes = nodes.unwrap_or_default();
@@ -157,17 +162,6 @@ fn goes_on_with_one_node(
     });
     assert_eq!(newest(cluster).unwrap()["state"], "succeeded");
     [alone, late]
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(120),
-            "not yet: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 fn refused_without_a_quorum(cluster: &LocalCluster, id: &str) {

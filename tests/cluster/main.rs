@@ -105,6 +105,15 @@ fn calm(ending: &str) -> String {
         .clone()
 }
 
+/// Waits until something is so.
+fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < patience, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 fn succeed(output: &Output) {
     assert!(
         output.status.success(),

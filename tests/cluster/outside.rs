@@ -6,25 +6,16 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reelraft_harness::{LocalCluster, Options, WebAnswer, WebServer};
 use serde_json::Value;
 
-use crate::{calm, http::padded};
+use crate::{calm, http::padded, until};
 
 /// How long a failover and what follows may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// Waits until something is so.
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "{what} in time");
-        sleep(Duration::from_millis(200));
-    }
-}
 
 /// The server breaks off every answer. The leader is killed while the source comes
 /// in, and the next one while the webhook's receiver is down.
@@ -69,20 +60,24 @@ fn a_source_and_a_webhook_survive_the_leader() {
     let made = cluster.json(&[&submit[..], &spec[..]].concat());
     let id = made["job"]["id"].as_str().unwrap().to_string();
 
-    until("the source comes", || gets.load(Ordering::SeqCst) > 3);
+    until("the source comes", PATIENCE, || {
+        gets.load(Ordering::SeqCst) > 3
+    });
     cluster.kill(cluster.leader());
     let job = || cluster.json(&["job", "wait", &id]);
     let job: Value = job();
     assert_eq!(job["state"], "succeeded", "{job}");
     assert_eq!(job["output_hash"], calm.as_str());
 
-    until("it is told", || !web.requests("/hook").is_empty());
+    until("it is told", PATIENCE, || !web.requests("/hook").is_empty());
     cluster.kill(cluster.leader());
     sleep(Duration::from_secs(2));
     up.store(true, Ordering::SeqCst);
     let refused = web.requests("/hook").len();
-    until("it is told again", || web.requests("/hook").len() > refused);
-    until("that is written down", || {
+    until("it is told again", PATIENCE, || {
+        web.requests("/hook").len() > refused
+    });
+    until("that is written down", PATIENCE, || {
         let list = cluster.json(&["job", "deliveries", &id]);
         list["deliveries"][0]["state"] == "delivered"
     });

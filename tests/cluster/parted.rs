@@ -15,7 +15,7 @@ use std::{
 
 use reelraft_harness::{BucketServer, LocalCluster, Options, blake3_of};
 
-use crate::succeed;
+use crate::{succeed, until};
 
 /// How long anything may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,14 +34,6 @@ fn noise(film: &Path) {
         .arg(film)
         .output();
     succeed(&made.unwrap());
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "{what} in time");
-        sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -82,18 +74,20 @@ fn a_large_output_is_put_in_parts_whatever_leads() {
     let made = cluster.json(&[&submit[..], &to].concat());
     let id = made["job"]["id"].as_str().unwrap();
 
-    until("a part comes", || parts.lock().unwrap().contains(&HELD));
+    until("a part comes", PATIENCE, || {
+        parts.lock().unwrap().contains(&HELD)
+    });
     assert_eq!(bucket.uploads(), 1);
     let out = bucket.file("media", "noise.mkv");
     assert!(!out.exists(), "it has its name once it is whole");
     cluster.kill(cluster.leader());
     released.store(true, Ordering::SeqCst);
-    until("it is put", || out.exists());
+    until("it is put", PATIENCE, || out.exists());
     assert_eq!(
         blake3_of(&out),
         made["job"]["output_hash"].as_str().unwrap()
     );
-    until("that is written down", || {
+    until("that is written down", PATIENCE, || {
         let list = cluster.json(&["job", "deliveries", id]);
         list["deliveries"][0]["state"] == "delivered"
     });
@@ -120,10 +114,12 @@ fn deleted_midway(
     parts.lock().unwrap().clear();
     let to = ["--container", "mkv", "--output-url", "s3://media/gone.mkv"];
     let made = cluster.json(&[submit, &to].concat());
-    until("a part comes", || parts.lock().unwrap().contains(&HELD));
+    until("a part comes", PATIENCE, || {
+        parts.lock().unwrap().contains(&HELD)
+    });
     let id = made["job"]["id"].as_str().unwrap();
     succeed(&cluster.run(&["job", "delete", id]));
     released.store(true, Ordering::SeqCst);
-    until("it is given up", || bucket.uploads() == 0);
+    until("it is given up", PATIENCE, || bucket.uploads() == 0);
     assert!(!bucket.file("media", "gone.mkv").exists());
 }
