@@ -358,18 +358,13 @@ mod tests {
     /// the last are shown.
     #[test]
     fn what_an_edit_list_hides_means_no_other_clock() {
-        let take = |flags: &str| {
+        let take = |lead_in: &str| {
             let mut scan = Scan::new(&sample().facts.source, ShardLength::Asked(900_000));
-            for pts in (0..300).chain(100..600) {
-                let shown = if (300..600).contains(&pts) {
-                    "__"
-                } else {
-                    flags
-                };
-                let again = scan.count >= 300;
-                let flags = if again { shown } else { "__" };
-                scan.take(Packet::shown(Some(pts), Some(pts), flags))
-                    .unwrap();
+            let parts = [(0..300, "__"), (100..300, lead_in), (300..600, "__")];
+            let packets = parts.map(|(times, flags)| times.map(move |pts| (pts, flags)));
+            for (pts, flags) in packets.into_iter().flatten() {
+                let packet = Packet::shown(Some(pts), Some(pts), flags);
+                scan.take(packet).unwrap();
             }
             let Folded::Plan(_, restarts) = scan.folded else {
                 panic!("a clock that leaps")

@@ -260,12 +260,16 @@ pub(crate) fn first(
     if spec.audio() == Audio::Copy {
         let carried = AudioIntermediate::of(spec, track).args();
         let carried = [carried, delay_header(spec, track)].concat();
-        for format in [carried, strings(&["-f", muxer(spec)])] {
+        // In files of their own: both are written at once.
+        for (format, file) in [
+            (carried, "carried"),
+            (strings(&["-f", muxer(spec)]), "first"),
+        ] {
             first(&mut args);
             args.extend(allow_experimental(spec, track));
             args.extend(unframed(track));
             args.extend(format);
-            args.push("first".to_string());
+            args.push(file.to_string());
         }
     }
     args

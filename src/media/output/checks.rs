@@ -120,6 +120,9 @@ pub(crate) fn check_clock(
     )
 }
 
+/// Name of [`check_clock`] in the proof.
+pub(crate) const ONE_CLOCK: &str = "sound-and-pictures-by-one-clock";
+
 /// A copy of AAC that lost its decoder's configuration has all its packets, but players
 /// stay silent.
 ///
@@ -144,9 +147,6 @@ pub(crate) fn check_sound_headers(description: Option<&Value>) -> Result<(), Med
 
 /// Name of [`check_sound_headers`] in the proof.
 pub(crate) const HAS_HEADER: &str = "audio-has-its-header";
-
-/// Name of [`check_clock`] in the proof.
-pub(crate) const ONE_CLOCK: &str = "sound-and-pictures-by-one-clock";
 
 /// A track lies beside the pictures of the output as it was encoded. MP4 and
 /// Matroska may move what they store, by `pictures_moved_us` here, but only all of
